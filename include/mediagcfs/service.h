@@ -20,7 +20,7 @@
  *                                           -> outcomes:[{code, held, bytes}]
  *   run.heal {run, id}                      -> {}
  *   run.prove {run, ids:[..], t0_us}        -> {}
- *   run.end {run:{...}}                     -> {}
+ *   run.end {run, run_row:{...}}            -> {}
  *   purge {ids:[..], first_us, second_us, now} -> outcomes:[code, ...]
  *   restore {id, to?}                       -> path
  *   hold {for_us?, reason?}, resume         -> until_us

@@ -1,0 +1,101 @@
+/* cli_status.c -- mount, catalog, last and next run, quarantine, hold. */
+#include <inttypes.h>
+
+#include "cli_priv.h"
+#include "mediagcfs/mountinfo.h"
+
+static int64_t number(const json_t *o, const char *key)
+{
+    return json_integer_value(json_object_get(o, key));
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+
+    return text != NULL ? text : "";
+}
+
+static void print_run(const json_t *run)
+{
+    char when[40];
+
+    if (!json_is_object(run)) {
+        (void)printf("last run    none\n");
+        return;
+    }
+    (void)printf("last run    %" PRId64 " %s: %s, %" PRId64 " files, %" PRId64
+                 " referenced, %" PRId64 " candidates, %" PRId64 " moved\n",
+                 number(run, "run"), mgc_cli_time(when, sizeof(when), number(run, "t0_us")),
+                 text_of(run, "result"), number(run, "files"), number(run, "referenced"),
+                 number(run, "candidates"), number(run, "moved"));
+    if (text_of(run, "refusal")[0] != '\0')
+        (void)printf("            %s\n", text_of(run, "refusal"));
+    if (text_of(run, "digest")[0] != '\0')
+        (void)printf("            digest %s\n", text_of(run, "digest"));
+}
+
+static void print_text(const json_t *s)
+{
+    char size[40], when[40];
+    const json_t *hold = json_object_get(s, "hold");
+
+    (void)printf("mount       %s on %s (pid %" PRId64 ")\n", text_of(s, "source"),
+                 text_of(s, "mountpoint"), number(s, "pid"));
+    (void)printf("catalog     %s: %" PRId64 " entries, %s, verification %s\n",
+                 text_of(s, "catalog"), number(s, "entries"),
+                 mgc_cli_bytes(size, sizeof(size), number(s, "bytes")), text_of(s, "scan"));
+    (void)printf("quarantine  %" PRId64 " held, %s\n", number(s, "held"),
+                 mgc_cli_bytes(size, sizeof(size), number(s, "held_bytes")));
+    print_run(json_object_get(s, "last_run"));
+    if (json_is_integer(json_object_get(s, "next_run_us")))
+        (void)printf("next run    %s\n",
+                     mgc_cli_time(when, sizeof(when), number(s, "next_run_us")));
+    if (json_is_object(hold))
+        (void)printf("hold        until %s %s\n",
+                     number(hold, "until_us") == INT64_MAX
+                         ? "resumed"
+                         : mgc_cli_time(when, sizeof(when), number(hold, "until_us")),
+                     text_of(hold, "reason"));
+    if (json_is_true(json_object_get(s, "bypass")))
+        (void)printf("bypass      the tree was changed beneath the mount: moves wait\n");
+}
+
+/* Nothing is mounted: that is an answer too. */
+static int not_mounted(struct mgc_cli *cli)
+{
+    const char *mountpoint = cli->conf->filesystem.mountpoint;
+    bool dead = mgc_mount_look(mountpoint) == MGC_SEEN_OURS_DEAD;
+
+    if (cli->json)
+        mgc_cli_print(json_pack("{s:b,s:b,s:s,s:i,s:i,s:i,s:i,s:s,s:n,s:n}", "mounted", 0, "dead",
+                                dead, "mountpoint", mountpoint, "entries", 0, "bytes", 0, "held", 0,
+                                "held_bytes", 0, "scan", "incomplete", "last_run", "hold"));
+    else
+        (void)printf("mount       %s at %s\n", dead ? "dead" : "none", mountpoint);
+    return EXIT_DONE;
+}
+
+int mgc_cmd_status(struct mgc_cli *cli, int argc, char **argv)
+{
+    json_t *status = NULL;
+    struct mgc_err err = {0};
+    int r;
+
+    if (mgc_cli_options(cli, argc, argv, NULL, 0, NULL, 0) < 0)
+        return EXIT_USAGE;
+    r = mgc_cli_open(cli, &err);
+    if (r == MGC_E_NO_DAEMON)
+        return not_mounted(cli);
+    if (r == 0)
+        r = mgc_cli_call(cli, json_pack("{s:s}", "op", "status"), &status, &err);
+    if (r < 0)
+        return mgc_cli_fail(&err);
+    if (cli->json)
+        mgc_cli_print(status);
+    else {
+        print_text(status);
+        json_decref(status);
+    }
+    return EXIT_DONE;
+}
