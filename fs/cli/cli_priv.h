@@ -83,6 +83,9 @@ void mgc_cli_host(struct mgc_cli *cli);
 /* "2026-03-01T12:00:00Z" or "-" for 0. */
 const char *mgc_cli_time(char *out, size_t out_bytes, int64_t time_us);
 json_t *mgc_cli_time_json(int64_t time_us); /* null for 0 */
+/* Members of an answer; 0 or "" when absent. */
+int64_t mgc_cli_number(const json_t *object, const char *key);
+const char *mgc_cli_text(const json_t *object, const char *key);
 /* Prints one object with "v":1 as a line on stdout; takes the reference. */
 void mgc_cli_print(json_t *object);
 /* "12.3 MiB". */

@@ -25,12 +25,9 @@ int mgc_cmd_scan(struct mgc_cli *cli, int argc, char **argv)
     }
     (void)printf("%" PRId64 " entries seen, %" PRId64 " added, %" PRId64 " removed, %" PRId64
                  " changed; %" PRId64 " directories, %" PRId64 " of them unchanged\n",
-                 json_integer_value(json_object_get(ok, "entries")),
-                 json_integer_value(json_object_get(ok, "added")),
-                 json_integer_value(json_object_get(ok, "removed")),
-                 json_integer_value(json_object_get(ok, "changed")),
-                 json_integer_value(json_object_get(ok, "directories")),
-                 json_integer_value(json_object_get(ok, "skipped")));
+                 mgc_cli_number(ok, "entries"), mgc_cli_number(ok, "added"),
+                 mgc_cli_number(ok, "removed"), mgc_cli_number(ok, "changed"),
+                 mgc_cli_number(ok, "directories"), mgc_cli_number(ok, "skipped"));
     json_decref(ok);
     return EXIT_DONE;
 }

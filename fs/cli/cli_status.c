@@ -4,18 +4,6 @@
 #include "cli_priv.h"
 #include "mediagcfs/mountinfo.h"
 
-static int64_t number(const json_t *o, const char *key)
-{
-    return json_integer_value(json_object_get(o, key));
-}
-
-static const char *text_of(const json_t *o, const char *key)
-{
-    const char *text = json_string_value(json_object_get(o, key));
-
-    return text != NULL ? text : "";
-}
-
 static void print_run(const json_t *run)
 {
     char when[40];
@@ -26,13 +14,15 @@ static void print_run(const json_t *run)
     }
     (void)printf("last run    %" PRId64 " %s: %s, %" PRId64 " files, %" PRId64
                  " referenced, %" PRId64 " candidates, %" PRId64 " moved\n",
-                 number(run, "run"), mgc_cli_time(when, sizeof(when), number(run, "t0_us")),
-                 text_of(run, "result"), number(run, "files"), number(run, "referenced"),
-                 number(run, "candidates"), number(run, "moved"));
-    if (text_of(run, "refusal")[0] != '\0')
-        (void)printf("            %s\n", text_of(run, "refusal"));
-    if (text_of(run, "digest")[0] != '\0')
-        (void)printf("            digest %s\n", text_of(run, "digest"));
+                 mgc_cli_number(run, "run"),
+                 mgc_cli_time(when, sizeof(when), mgc_cli_number(run, "t0_us")),
+                 mgc_cli_text(run, "result"), mgc_cli_number(run, "files"),
+                 mgc_cli_number(run, "referenced"), mgc_cli_number(run, "candidates"),
+                 mgc_cli_number(run, "moved"));
+    if (mgc_cli_text(run, "refusal")[0] != '\0')
+        (void)printf("            %s\n", mgc_cli_text(run, "refusal"));
+    if (mgc_cli_text(run, "digest")[0] != '\0')
+        (void)printf("            digest %s\n", mgc_cli_text(run, "digest"));
 }
 
 static void print_text(const json_t *s)
@@ -40,23 +30,24 @@ static void print_text(const json_t *s)
     char size[40], when[40];
     const json_t *hold = json_object_get(s, "hold");
 
-    (void)printf("mount       %s on %s (pid %" PRId64 ")\n", text_of(s, "source"),
-                 text_of(s, "mountpoint"), number(s, "pid"));
+    (void)printf("mount       %s on %s (pid %" PRId64 ")\n", mgc_cli_text(s, "source"),
+                 mgc_cli_text(s, "mountpoint"), mgc_cli_number(s, "pid"));
     (void)printf("catalog     %s: %" PRId64 " entries, %s, verification %s\n",
-                 text_of(s, "catalog"), number(s, "entries"),
-                 mgc_cli_bytes(size, sizeof(size), number(s, "bytes")), text_of(s, "scan"));
-    (void)printf("quarantine  %" PRId64 " held, %s\n", number(s, "held"),
-                 mgc_cli_bytes(size, sizeof(size), number(s, "held_bytes")));
+                 mgc_cli_text(s, "catalog"), mgc_cli_number(s, "entries"),
+                 mgc_cli_bytes(size, sizeof(size), mgc_cli_number(s, "bytes")),
+                 mgc_cli_text(s, "scan"));
+    (void)printf("quarantine  %" PRId64 " held, %s\n", mgc_cli_number(s, "held"),
+                 mgc_cli_bytes(size, sizeof(size), mgc_cli_number(s, "held_bytes")));
     print_run(json_object_get(s, "last_run"));
     if (json_is_integer(json_object_get(s, "next_run_us")))
         (void)printf("next run    %s\n",
-                     mgc_cli_time(when, sizeof(when), number(s, "next_run_us")));
+                     mgc_cli_time(when, sizeof(when), mgc_cli_number(s, "next_run_us")));
     if (json_is_object(hold))
         (void)printf("hold        until %s %s\n",
-                     number(hold, "until_us") == INT64_MAX
+                     mgc_cli_number(hold, "until_us") == INT64_MAX
                          ? "resumed"
-                         : mgc_cli_time(when, sizeof(when), number(hold, "until_us")),
-                     text_of(hold, "reason"));
+                         : mgc_cli_time(when, sizeof(when), mgc_cli_number(hold, "until_us")),
+                     mgc_cli_text(hold, "reason"));
     if (json_is_true(json_object_get(s, "bypass")))
         (void)printf("bypass      the tree was changed beneath the mount: moves wait\n");
 }

@@ -25,6 +25,18 @@ json_t *mgc_cli_time_json(int64_t time_us)
     return time_us == 0 ? json_null() : json_string(mgc_cli_time(text, sizeof(text), time_us));
 }
 
+int64_t mgc_cli_number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+const char *mgc_cli_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+
+    return text != NULL ? text : "";
+}
+
 void mgc_cli_print(json_t *object)
 {
     mgc_autofree char *text = NULL;

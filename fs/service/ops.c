@@ -213,7 +213,7 @@ static int op_status(struct mgc_service *s, const struct mgc_peer *peer, json_t 
     next_purge = s->next_purge_us;
     (void)pthread_mutex_unlock(&s->mutex);
     *ret_ok = json_pack(
-        "{s:i,s:b,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:o,s:b,s:s,s:i}", "v", 1,
+        "{s:i,s:b,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:o,s:b,s:s,s:i,s:I}", "v", 1,
         "mounted", !s->spec.offline, "source", s->conf->filesystem.source, "mountpoint",
         s->conf->filesystem.mountpoint, "catalog", s->conf->catalog.directory, "entries",
         (json_int_t)entries, "bytes", (json_int_t)bytes, "held", (json_int_t)held, "held_bytes",
@@ -223,7 +223,8 @@ static int op_status(struct mgc_service *s, const struct mgc_peer *peer, json_t 
         "next_purge_us",
         next_purge == INT64_MAX || next_purge == 0 ? json_null() : json_integer(next_purge),
         "bypass", mgc_catalog_meta(s->catalog, MGC_META_BYPASS, 0) != 0, "version", MGC_VERSION,
-        "pid", (int)getpid());
+        "pid", (int)getpid(), "wal_bytes",
+        (json_int_t)mgc_catalog_meta(s->catalog, MGC_META_WAL_BYTES, 0));
     return *ret_ok != NULL ? 0 : mgc_err_set(err, -ENOMEM, "could not describe the state");
 }
 

@@ -28,7 +28,7 @@ static int verify(struct mgc_service *s, bool everything, struct mgc_verify_resu
 static void one_scan(struct mgc_service *s)
 {
     struct mgc_verify_result result = {0};
-    struct mgc_err err = {0};
+    struct mgc_err err = {0}, events_err = {0};
     bool everything = s->scan_everything;
     int r;
 
@@ -41,7 +41,8 @@ static void one_scan(struct mgc_service *s)
         mgc_log_failure("verification", &err);
     else if (r == 0)
         mgc_service_say(s, MGC_EVENT_SCAN, 0, "complete", NULL);
-    (void)mgc_service_events_flush(s, NULL); /* a record of no act: not worth failing for */
+    if (mgc_service_events_flush(s, &events_err) < 0)
+        mgc_log_failure("events", &events_err);
     (void)pthread_mutex_lock(&s->mutex);
     s->scan = r == 0 ? MGC_SCAN_DONE : MGC_SCAN_BROKEN;
     s->scan_result = result;

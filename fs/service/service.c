@@ -276,6 +276,8 @@ static int finish(struct mgc_service *s, struct mgc_err *err)
     if (r == 0)
         r = s->catalog->ops->flush(s->catalog, err);
     if (r == 0)
+        r = mgc_home_settle_ids(&s->home, mgc_catalog_meta(s->catalog, MGC_META_NEXT_ID, 0), err);
+    if (r == 0)
         r = s->catalog->ops->meta_set(s->catalog, MGC_META_ALIVE, now, err);
     if (r == 0)
         r = s->catalog->ops->meta_set(s->catalog, MGC_META_CLEAN, 1, err);
@@ -311,4 +313,9 @@ int mgc_service_close(struct mgc_service *s, struct mgc_err *err)
     (void)pthread_mutex_destroy(&s->mutex);
     free(s);
     return r;
+}
+
+gid_t mgc_service_gid(const struct mgc_service *s)
+{
+    return s->user_gid;
 }

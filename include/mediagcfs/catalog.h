@@ -288,6 +288,15 @@ struct mgc_catalog {
 #define MGC_META_HOLD_UNTIL "hold_until_us"     /* INT64_MAX: until `resume` */
 #define MGC_META_HOLD_REASON "hold_reason"      /* text */
 #define MGC_META_BYPASS "bypass"                /* entries seen that nobody recorded */
+/* The lowest id never given: what mgc_home_settle_ids() wants at an orderly stop.  Get only. */
+#define MGC_META_NEXT_ID "next_id"
+/* Length of the write-ahead log in bytes, for `status` (H12).  Get only. */
+#define MGC_META_WAL_BYTES "wal_bytes"
+/*
+ * Every entry of now counts as opened at this time at least.  For whoever lost OPEN changes (a
+ * full queue): set it to the present time.  A set never lowers it.
+ */
+#define MGC_META_OPENED_FLOOR "opened_floor_us"
 
 struct mgc_catalog_spec {
     const char *directory; /* where catalog.db and opened live */

@@ -114,9 +114,16 @@ struct mgc_conf {
 
 /* Reads a file.  On success *ret_conf is the caller's. */
 MGC_MUST_CHECK int mgc_conf_load(const char *path, struct mgc_conf **ret_conf, struct mgc_err *err);
-/* A configuration from defaults plus source and mountpoint (`mount SOURCE [MOUNTPOINT]`). */
+/*
+ * A configuration from defaults plus source and mountpoint (`mount SOURCE [MOUNTPOINT]`), both
+ * absolute; mountpoint NULL: in place.  "/" for both stands for "nothing to mount": a command that
+ * needs no tree.  file is "".
+ */
 MGC_MUST_CHECK int mgc_conf_default(const char *name, const char *source, const char *mountpoint,
                                     struct mgc_conf **ret_conf, struct mgc_err *err);
+/* Another tree than the file's, from the command line; checked as if it stood there. */
+MGC_MUST_CHECK int mgc_conf_mount_at(struct mgc_conf *conf, const char *source,
+                                     const char *mountpoint, struct mgc_err *err);
 void mgc_conf_free(struct mgc_conf *conf);
 
 /* "90s", "30d", "200ms", "0"; -EINVAL for anything else, -ERANGE above 100 years. */

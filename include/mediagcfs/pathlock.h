@@ -5,6 +5,8 @@
  *          two stripes except by mgc_pathlock_two().
  * Layer    3.
  * Threads  Any.  Nothing slower than one rename or one look-up happens under a lock (G7, H2).
+ *          A thread holds one struct mgc_pathlock at a time (asserted in debug builds) and drops
+ *          it itself.
  */
 #ifndef MEDIAGCFS_PATHLOCK_H
 #define MEDIAGCFS_PATHLOCK_H
@@ -30,6 +32,8 @@ struct mgc_pathlock mgc_pathlock_two(struct mgc_pathlocks *set, uint64_t dev1, u
                                      const char *name2, bool directory);
 /* Only the tree lock, shared: paths stay what they are. */
 struct mgc_pathlock mgc_pathlock_tree(struct mgc_pathlocks *set);
+/* A lock that is zeroed or was dropped before: nothing happens. */
 void mgc_pathlock_drop(struct mgc_pathlock *lock);
+#define mgc_autopathlock __attribute__((cleanup(mgc_pathlock_drop))) struct mgc_pathlock
 
 #endif

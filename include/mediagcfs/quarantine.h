@@ -37,9 +37,16 @@ MGC_MUST_CHECK int mgc_quarantine_new(const struct mgc_quarantine_spec *spec,
 void mgc_quarantine_free(struct mgc_quarantine *q);
 
 struct mgc_recover_result {
-    int64_t forgotten, finished, returned, restored, purged, adopted, alarms;
+    int64_t forgotten, finished, returned; /* moves: file stayed, is held, was put back */
+    int64_t restored, purged;              /* finished */
+    int64_t kept;                          /* restore or purge undone: held as before */
+    int64_t adopted;                       /* slots without a row (catalog lost): listed again */
+    int64_t alarms; /* names and journal disagree, slot without row or origin, row without slot:
+                       nothing was touched; an event says which */
 };
-/* Settles every row left behind and adopts slots that have none.  Doing it twice changes nothing.
+/*
+ * Settles every row left behind and adopts slots that have none.  Doing it twice changes nothing.
+ * Returns 0 also when there are alarms: what they are about stays as it is, all else goes on.
  */
 MGC_MUST_CHECK int mgc_quarantine_recover(struct mgc_quarantine *q,
                                           struct mgc_recover_result *ret_result,
@@ -56,6 +63,7 @@ struct mgc_move_outcome {
                         MGC_E_UNMOVABLE: kept; all three are no faults.  Else a fault. */
     int64_t held_id; /* set when code is 0 */
     int64_t bytes;
+    char why[192]; /* in words, for reports; empty when code is 0 */
 };
 /*
  * Takes up to MGC_MOVE_BATCH_MAX orphans out of the tree: one commit announces all, each is

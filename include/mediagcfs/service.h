@@ -58,6 +58,8 @@ MGC_MUST_CHECK int mgc_service_attach(struct mgc_service *s, struct mgc_tree *tr
 struct mgc_recorder *mgc_service_recorder(struct mgc_service *s);
 struct mgc_catalog *mgc_service_catalog(struct mgc_service *s);
 struct mgc_pathlocks *mgc_service_pathlocks(struct mgc_service *s);
+/* Group that may read the catalog and reach the socket: that of the reconciler's user. */
+gid_t mgc_service_gid(const struct mgc_service *s);
 /* Starts the background verification and the schedule (children: argv of `mediagcfs`). */
 MGC_MUST_CHECK int mgc_service_start(struct mgc_service *s, struct mgc_err *err);
 /* A mgc_handler_fn and a mgc_gone_fn; arg is the service. */

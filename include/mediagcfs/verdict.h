@@ -63,6 +63,15 @@ struct mgc_terms {
 };
 enum mgc_verdict mgc_verdict_of(const struct mgc_facts *facts, const struct mgc_terms *terms,
                                 enum mgc_why *ret_why);
+/* The horizon that holds for this entry, the fence considered; 0: none.  Goes with the move. */
+int64_t mgc_verdict_horizon_us(const struct mgc_facts *facts, const struct mgc_terms *terms);
+/*
+ * True when a complete run counts as a confirmation for this entry: hot, waiting or candidate, or
+ * young only because of transactions whose start nobody can see (nominated behind the fence;
+ * nominal_us: T0 - grace).  Other young ones and suspects begin to count when they no longer are.
+ */
+bool mgc_verdict_counts(const struct mgc_facts *facts, const struct mgc_terms *terms,
+                        int64_t nominal_us);
 const char *mgc_verdict_name(enum mgc_verdict v);
 const char *mgc_why_text(enum mgc_why why);
 /* True for names of the built-in junk list; name is the last component. */

@@ -1,0 +1,257 @@
+/*
+ * run_brakes.c -- facts for the brakes, approval, and what a refusal leaves open.
+ *
+ * An approval names the digest of the last run that was done or refused.  It lifts the brakes that
+ * run met, where they may be lifted, and bounds the candidates to that run's: the findings of the
+ * catalog are that set, and its own digest, stored with the run, shows that they still are.
+ */
+#include "fs/reconcile/run_priv.h"
+
+static int take_approved(void *arg, const struct mgc_finding *finding)
+{
+    struct mgc_work *w = arg;
+    int64_t *ids;
+
+    if (strcmp(finding->verdict, mgc_verdict_name(MGC_VERDICT_CANDIDATE)) != 0)
+        return 0;
+    ids = mgc_work_grow(w->approved, w->approved_count, &w->approved_capacity, sizeof(*ids));
+    if (ids == NULL)
+        return -ENOMEM;
+    w->approved = ids;
+    ids[w->approved_count++] = finding->entry_id;
+    return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+static int stale(const struct mgc_work *w, const char *why, struct mgc_err *err)
+{
+    (void)mgc_err_say(err, MGC_E_REFUSED, "could not act on approval '%s': %s",
+                      MGC_SHOW(w->approve), why);
+    (void)mgc_err_hint(err, "Run 'mediagcfs reconcile' again and approve the digest it prints.");
+    return MGC_E_REFUSED;
+}
+
+int mgc_work_load_approved(struct mgc_work *w, struct mgc_err *err)
+{
+    char set[17];
+    int r;
+
+    if (w->approve == NULL || w->approve[0] == '\0')
+        return 0;
+    if (w->past.last_digest[0] == '\0' || strcmp(w->past.last_digest, w->approve) != 0)
+        return stale(w, "it is not the digest of the last run", err);
+    r = w->catalog->ops->findings(w->catalog, MGC_FINDING_ORPHAN, take_approved, w, err);
+    if (r == -ENOMEM)
+        return mgc_err_set(err, r, "could not read the approved set");
+    if (r < 0)
+        return r;
+    if (w->approved_count > 0)
+        qsort(w->approved, w->approved_count, sizeof(*w->approved), by_id);
+    mgc_brakes_digest(NULL, 0, w->approved, w->approved_count, set);
+    if (strcmp(set, w->past.last_set) != 0)
+        return stale(w, "the list of its files is no longer there", err);
+    w->approved_brakes = w->past.last_brakes;
+    return 0;
+}
+
+static bool approved_id(const struct mgc_work *w, int64_t id)
+{
+    return w->approved_count > 0 &&
+           bsearch(&id, w->approved, w->approved_count, sizeof(id), by_id) != NULL;
+}
+
+/* Those of the set that are still candidates; the rest stay for another run. */
+static void restrict_to_approved(struct mgc_work *w)
+{
+    size_t kept = 0;
+
+    if (w->approve == NULL || w->approve[0] == '\0')
+        return;
+    for (size_t i = 0; i < w->candidates_count; i++) {
+        if (!approved_id(w, w->candidates[i].entry_id)) {
+            free((void *)(uintptr_t)w->candidates[i].path);
+            continue;
+        }
+        w->candidate_sizes[kept] = w->candidate_sizes[i];
+        w->candidates[kept++] = w->candidates[i];
+    }
+    w->candidates_count = kept;
+}
+
+static int gather(struct mgc_work *w, struct mgc_brake_source **ret_sources, struct mgc_err *err)
+{
+    struct mgc_brake_source *sources = calloc(w->sources_count, sizeof(*sources));
+
+    if (sources == NULL)
+        return mgc_err_set(err, -ENOMEM, "could not judge the run");
+    for (size_t i = 0; i < w->sources_count; i++) {
+        const struct mgc_work_source *s = &w->sources[i];
+
+        sources[i] = (struct mgc_brake_source){
+            .name = s->source->name,
+            .references = s->references,
+            .references_before = s->references_before,
+            .identity_changed = s->identity_changed,
+            .went_back = s->went_back,
+            .new_table = s->new_table,
+            .changed = s->changed,
+            .fence_open = s->fence_open,
+            .detail = s->detail,
+        };
+    }
+    *ret_sources = sources;
+    return 0;
+}
+
+static int evaluate(struct mgc_work *w, struct mgc_err *err)
+{
+    const struct mgc_brake_limits limits = {
+        .max_files = w->conf->reconcile.max_files,
+        .max_bytes = w->conf->reconcile.max_bytes,
+        .max_share = w->conf->reconcile.max_share,
+        .max_fall = w->conf->reconcile.max_fall,
+        .control_share = w->conf->reconcile.control_share,
+    };
+    struct mgc_brake_facts facts = w->host_facts;
+    mgc_autofree struct mgc_brake_source *sources = NULL;
+    int r = gather(w, &sources, err);
+
+    if (r < 0)
+        return r;
+    facts.sources = sources;
+    facts.sources_count = w->sources_count;
+    facts.entries = w->run.files;
+    facts.candidates = (int64_t)w->candidates_count;
+    facts.candidate_bytes = 0;
+    for (size_t i = 0; i < w->candidates_count; i++)
+        if (w->candidate_sizes[i] > 0 &&
+            __builtin_add_overflow(facts.candidate_bytes, w->candidate_sizes[i],
+                                   &facts.candidate_bytes))
+            facts.candidate_bytes = INT64_MAX;
+    facts.recent = w->recent;
+    facts.recent_referenced = w->recent_referenced;
+    facts.complete_runs = w->past.complete_runs;
+    facts.control_history =
+        w->past.recent > 0 ? (double)w->past.recent_referenced / (double)w->past.recent : -1;
+    /* A hold freezes moves; describing goes on. */
+    facts.held = facts.held && w->apply;
+    w->hits_count = mgc_brakes(&facts, &limits, w->hits, MGC_WORK_HITS);
+    return 0;
+}
+
+static bool has_hit(const struct mgc_work *w, enum mgc_brake brake)
+{
+    for (size_t i = 0; i < w->hits_count; i++)
+        if (w->hits[i].brake == brake)
+            return true;
+    return false;
+}
+
+/* Takes the lifted ones out of the list. */
+static void lift(struct mgc_work *w)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < w->hits_count; i++) {
+        enum mgc_brake brake = w->hits[i].brake;
+        bool lifted =
+            mgc_brake_approvable(brake) && (w->approved_brakes & (UINT32_C(1) << brake)) != 0;
+
+        if (!lifted)
+            w->hits[kept++] = w->hits[i];
+        for (size_t k = 0; lifted && brake == MGC_BRAKE_IDENTITY && k < w->sources_count; k++)
+            w->sources[k].accepted = true;
+    }
+    w->hits_count = kept;
+}
+
+/* Over all candidates, also where an approval left some out: they are what the findings list. */
+static int note_set(struct mgc_work *w, int64_t **ret_ids, size_t *ret_count, struct mgc_err *err)
+{
+    int64_t *ids = calloc(w->candidates_count + 1, sizeof(*ids));
+
+    if (ids == NULL)
+        return mgc_err_set(err, -ENOMEM, "could not judge the run");
+    for (size_t i = 0; i < w->candidates_count; i++)
+        ids[i] = w->candidates[i].entry_id; /* walked in the order of ids */
+    mgc_brakes_digest(NULL, 0, ids, w->candidates_count, w->set);
+    *ret_ids = ids;
+    *ret_count = w->candidates_count;
+    return 0;
+}
+
+/*
+ * complete: counts as a confirmation.  A refusal by size does; one by a changed configuration is
+ * noted as complete without orphans, so that every wait begins again after it.
+ */
+static void conclude(struct mgc_work *w)
+{
+    bool size_only = true;
+
+    for (size_t i = 0; i < w->hits_count; i++)
+        size_only = size_only && mgc_brake_is_size(w->hits[i].brake);
+    w->refused = w->hits_count > 0;
+    w->advance = size_only;
+    w->run.complete = size_only || has_hit(w, MGC_BRAKE_CHANGED);
+    /* Another database or another tree: its mentions are not about these files. */
+    w->heal_allowed = w->apply && !has_hit(w, MGC_BRAKE_IDENTITY) && !has_hit(w, MGC_BRAKE_TREE);
+}
+
+int mgc_work_brakes(struct mgc_work *w, struct mgc_err *err)
+{
+    mgc_autofree int64_t *ids = NULL;
+    size_t count = 0;
+    int r = note_set(w, &ids, &count, err);
+
+    if (r < 0)
+        return r;
+    mgc_work_check_tables(w);
+    restrict_to_approved(w);
+    r = evaluate(w, err);
+    if (r < 0)
+        return r;
+    lift(w);
+    if (w->hits_count > 0)
+        mgc_brakes_digest(w->hits, w->hits_count, ids, count, w->digest);
+    conclude(w);
+    return 0;
+}
+
+/* Rules under which nothing a source says is proof enough to delete by (G5). */
+int mgc_work_doubt(struct mgc_work *w, struct mgc_err *err)
+{
+    int r;
+
+    for (size_t i = 0; i < w->sources_count; i++) {
+        const struct mgc_work_source *s = &w->sources[i];
+
+        if (s->pinned)
+            continue;
+        (void)mgc_err_say(err, MGC_E_REFUSED, "no complete run has read source '%s' yet",
+                          s->source->name);
+        (void)mgc_err_hint(err, "Run 'mediagcfs reconcile' first.");
+        return MGC_E_REFUSED;
+    }
+    w->run.files = (int64_t)w->records_count + (int64_t)w->held_count;
+    mgc_work_check_tables(w);
+    r = evaluate(w, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < w->hits_count; i++) {
+        enum mgc_brake brake = w->hits[i].brake;
+
+        if (brake != MGC_BRAKE_NO_REFERENCES && brake != MGC_BRAKE_FALL &&
+            brake != MGC_BRAKE_IDENTITY && brake != MGC_BRAKE_CHANGED)
+            continue;
+        (void)mgc_err_say(err, MGC_E_REFUSED, "%s", w->hits[i].text);
+        (void)mgc_err_hint(err, "A run that is approved makes this the usual state.");
+        return MGC_E_REFUSED;
+    }
+    return 0;
+}
