@@ -15,6 +15,7 @@ import mgc  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "sanitize: runs under ASan and UBSan too")
+    config.addinivalue_line("markers", "settings(**blocks): configuration of the fixture 'site'")
 
 
 @pytest.fixture

@@ -57,21 +57,21 @@ class Failed(AssertionError):
 class Tree:
     """One media tree with its own configuration, catalog and daemon."""
 
-    def __init__(self, root, references=(), owner=WWW, mountpoint=None, **blocks):
+    def __init__(self, root, references=(), owner=WWW, separate=False, **blocks):
+        """separate: the source is another directory, so that a test can look beneath the mount."""
         self.root = root
-        self.source = os.path.join(root, "media")
-        self.mountpoint = mountpoint or self.source
+        self.mountpoint = os.path.join(root, "media")
+        self.source = os.path.join(root, "backing") if separate else self.mountpoint
         self.catalog = os.path.join(root, "state", "catalog")
         self.conf = os.path.join(root, "site.conf")
         self.references = list(references)
         self.blocks = {name: dict(keys) for name, keys in QUICK.items()}
         for name, keys in blocks.items():
             self.blocks.setdefault(name, {}).update(keys)
-        os.makedirs(self.source)
-        os.makedirs(os.path.join(root, "state"))
-        for path in (root, os.path.join(root, "state")):
+        for path in (self.source, self.mountpoint, os.path.join(root, "state")):
+            os.makedirs(path, exist_ok=True)
             os.chmod(path, 0o755)
-        os.chmod(self.source, 0o755)
+        os.chmod(root, 0o755)
         os.chown(self.source, owner, owner)
         self.pids = []
         self.write_conf()
@@ -186,7 +186,7 @@ class Tree:
         return found
 
     def slots(self):
-        """{slot: content} of the quarantine, read on the plain directory after an unmount."""
+        """{slot: content} of the quarantine, read beneath the mount: unmounted or separate."""
         found = {}
         for path in glob.glob(os.path.join(self.source, ".mediagcfs", "slots", "**"),
                               recursive=True):

@@ -140,7 +140,10 @@ const char *mgc_escape(char *out, size_t out_bytes, const char *bytes, size_t co
     MGC_ASSERT(out_bytes >= 8);
     for (size_t i = 0; i < count;) {
         size_t length = sequence_bytes(s + i, count - i);
-        bool plain = length > 1 || (length == 1 && s[i] >= 0x20 && s[i] < 0x7F && s[i] != '\\');
+        /* U+0080 to U+009F are control characters, some of which a terminal obeys. */
+        bool control = length == 2 && s[i] == 0xC2 && s[i + 1] < 0xA0;
+        bool plain = (length > 1 && !control) ||
+                     (length == 1 && s[i] >= 0x20 && s[i] < 0x7F && s[i] != '\\');
         size_t need = plain ? length : 4;
 
         if (used + need + 4 > out_bytes) {

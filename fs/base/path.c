@@ -100,44 +100,78 @@ static bool one_matches(const char *p, unsigned char c, const char **ret_next)
     return c != '/' && hit != negate;
 }
 
-/*
- * Two backtracking points suffice, one for the last '*' and one for the last "**": a later star
- * can do everything an earlier one could within its reach.  So the cost is pattern x path per "**".
- */
-static bool glob(const char *p, const char *s)
-{
-    const char *star_p = NULL, *star_s = NULL, *deep_p = NULL, *deep_s = NULL, *next;
+enum { WORD_BITS = 64, GLOB_WORDS = MGC_GLOB_BYTES_MAX / WORD_BITS + 1 };
 
-    for (;;) {
-        if (p[0] == '*' && p[1] == '*') {
-            p += 2;
-            if (*p == '/' && glob(p + 1, s)) /* "**" may also stand for no directory at all */
-                return true;
-            deep_p = p;
-            deep_s = s;
-            star_p = NULL;
-            continue;
-        }
-        if (*p == '*') {
-            star_p = ++p;
-            star_s = s;
-            continue;
-        }
-        if (*p == '\0' && *s == '\0')
-            return true;
-        if (*p != '\0' && *s != '\0' && one_matches(p, (unsigned char)*s, &next)) {
-            p = next;
-            s++;
-            continue;
-        }
-        if (star_p != NULL && *star_s != '\0' && *star_s != '/') {
-            s = ++star_s;
-            p = star_p;
-        } else if (deep_p != NULL && *deep_s != '\0') {
-            s = ++deep_s;
-            p = deep_p;
-            star_p = NULL;
-        } else
+static void set_bit(uint64_t *set, size_t i)
+{
+    set[i / WORD_BITS] |= UINT64_C(1) << (i % WORD_BITS);
+}
+
+/* First member of the set at or after i; `end` when there is none. */
+static size_t next_bit(const uint64_t *set, size_t i, size_t end)
+{
+    for (; i < end; i = (i / WORD_BITS + 1) * WORD_BITS) {
+        uint64_t rest = set[i / WORD_BITS] >> (i % WORD_BITS);
+
+        if (rest != 0)
+            return i + (size_t)__builtin_ctzll(rest);
+    }
+    return end;
+}
+
+/* "**" with its slash may stand for no directory at all, where a directory could begin. */
+static bool may_be_nothing(const char *pattern, size_t i)
+{
+    return pattern[i + 2] == '/' && (i == 0 || pattern[i - 1] == '/');
+}
+
+/*
+ * Where the pattern may stand after the byte at `s` (sets[1]), from where it may stand before it
+ * (sets[0]).  Stars add offsets further on, so one pass in order sees them all.
+ */
+static void advance(const char *pattern, size_t bytes, const char *s, bool at_start,
+                    uint64_t *sets[2])
+{
+    uint64_t *now = sets[0], *after = sets[1];
+    unsigned char c = (unsigned char)*s;
+
+    for (size_t i = next_bit(now, 0, bytes); i < bytes; i = next_bit(now, i + 1, bytes)) {
+        const char *rest;
+
+        if (pattern[i] == '*' && pattern[i + 1] == '*') {
+            set_bit(now, i + 2);
+            if (at_start && may_be_nothing(pattern, i))
+                set_bit(now, i + 3);
+            set_bit(after, i);
+        } else if (pattern[i] == '*') {
+            set_bit(now, i + 1);
+            if (c != '/')
+                set_bit(after, i);
+        } else if (c != '\0' && one_matches(pattern + i, c, &rest))
+            set_bit(after, (size_t)(rest - pattern));
+    }
+}
+
+/* All ways to match are followed at once: pattern x path steps whatever the two contain. */
+static bool glob(const char *pattern, const char *path)
+{
+    uint64_t memory[2][GLOB_WORDS], *sets[2] = {memory[0], memory[1]};
+    size_t bytes = strlen(pattern), words = bytes / WORD_BITS + 1;
+
+    if (bytes > MGC_GLOB_BYTES_MAX - 1) /* mgc_glob_check() refuses it */
+        return false;
+    memset(sets[0], 0, words * sizeof(sets[0][0]));
+    set_bit(sets[0], 0);
+    for (const char *s = path;; s++) {
+        uint64_t *now = sets[0];
+
+        memset(sets[1], 0, words * sizeof(sets[1][0]));
+        advance(pattern, bytes, s, s == path || s[-1] == '/', sets);
+        if (*s == '\0')
+            return next_bit(now, bytes, bytes + 1) == bytes;
+        sets[0] = sets[1];
+        sets[1] = now;
+        if (next_bit(sets[0], 0, bytes + 1) > bytes)
             return false;
     }
 }
@@ -151,17 +185,27 @@ bool mgc_glob_match(const char *pattern, const char *path)
 
 int mgc_glob_check(const char *pattern)
 {
+    if (pattern[0] == '\0' || strlen(pattern) >= MGC_GLOB_BYTES_MAX)
+        return -EINVAL;
     for (const char *p = pattern; *p != '\0'; p++) {
-        if (*p == '\\' && *++p == '\0')
-            return -EINVAL;
+        const char *end;
+
+        if (*p == '\\') {
+            if (*++p == '\0')
+                return -EINVAL;
+            continue;
+        }
         if (*p != '[')
             continue;
         p++;
         if (*p == '!' || *p == '^')
             p++;
-        if (*p == '\0' || strchr(p + 1, ']') == NULL)
+        end = *p != '\0' ? strchr(p + 1, ']') : NULL;
+        if (end == NULL)
             return -EINVAL;
-        p = strchr(p + 1, ']');
+        for (; p < end; p++) /* [[:alpha:]] and its like are not what they seem here */
+            if (p[0] == '[' && (p[1] == ':' || p[1] == '.' || p[1] == '='))
+                return -EINVAL;
     }
-    return pattern[0] == '\0' ? -EINVAL : 0;
+    return 0;
 }

@@ -36,8 +36,6 @@ static void op_close(struct mgc_catalog *c)
 
     for (size_t i = 0; i < MGC_STORE_STATEMENTS_MAX; i++)
         (void)sqlite3_finalize(s->statements[i].stmt);
-    if (s->opened != NULL)
-        (void)mgc_opened_write(s->opened, SIZE_MAX); /* best effort: flush() promises */
     mgc_opened_close(s->opened);
     mgc_store_dirs_forget(s);
     if (s->db != NULL)
@@ -263,9 +261,7 @@ static int load_id(struct mgc_store *s)
     if (r == 0 && strlen(s->catalog_id) != MGC_OPENED_ID_BYTES)
         return MGC_E_CORRUPT;
     if (r == 0)
-        (void)mgc_store_meta_get(s, MGC_META_OPENED_FLOOR, &s->floor_us);
-    if (r == 0)
-        (void)mgc_store_meta_get(s, MGC_META_OPENED_BELOW, &s->floor_below);
+        mgc_store_load_floor(s);
     return r == -ERANGE || r == -EINVAL ? MGC_E_CORRUPT : r;
 }
 

@@ -289,13 +289,19 @@ static int op_dir_path(struct mgc_catalog *c, int64_t dir_id, char *out, size_t 
     return 0;
 }
 
-static int load(struct mgc_store *s, int64_t after, int limit, struct mgc_rows *rows)
+struct scan {
+    struct mgc_scan base;
+    mgc_dir_fn *each;
+    void *arg;
+};
+
+static int load(struct mgc_store *s, struct mgc_scan *scan, int limit, struct mgc_rows *rows)
 {
     static const char sql[] = "SELECT " DIR_COLUMNS " FROM dirs WHERE id > ? ORDER BY id LIMIT ?";
     mgc_autoquery q = mgc_query_open(s, sql);
     int r;
 
-    mgc_query_int(&q, after);
+    mgc_query_int(&q, scan->after);
     mgc_query_int(&q, limit);
     while ((r = mgc_query_step(&q)) == 1) {
         struct mgc_dir *dir = mgc_rows_add(rows);
@@ -304,37 +310,25 @@ static int load(struct mgc_store *s, int64_t after, int limit, struct mgc_rows *
             return -ENOMEM;
         read_dir(&q, rows, dir);
     }
-    return r == 0 && rows->failed ? -ENOMEM : r;
+    return r;
+}
+
+static int give(struct mgc_scan *base, const void *item)
+{
+    const struct scan *scan = (const void *)base;
+    const struct mgc_dir *dir = item;
+
+    base->after = dir->id;
+    return scan->each(scan->arg, dir);
 }
 
 static int op_scan(struct mgc_catalog *c, int64_t after, int limit, mgc_dir_fn *each, void *arg,
                    struct mgc_err *err)
 {
-    struct mgc_store *s = mgc_store_of(c);
-    int given = 0;
+    struct scan scan = {
+        {sizeof(struct mgc_dir), "read directories of", after, load, give}, each, arg};
 
-    while (given < limit) {
-        mgc_autorows rows = {.item_bytes = sizeof(struct mgc_dir)};
-        int want = limit - given < MGC_STORE_CHUNK ? limit - given : MGC_STORE_CHUNK;
-        const struct mgc_dir *dirs;
-        int r;
-
-        mgc_store_lock(s);
-        r = load(s, after, want, &rows);
-        if (r < 0)
-            (void)mgc_store_say(s, r, "read directories of", err);
-        mgc_store_unlock(s);
-        dirs = (const void *)rows.items;
-        for (size_t i = 0; r == 0 && i < rows.count; i++)
-            r = each(arg, &dirs[i]);
-        if (r != 0)
-            return r;
-        given += (int)rows.count;
-        if (rows.count < (size_t)want)
-            break;
-        after = dirs[rows.count - 1].id;
-    }
-    return given;
+    return mgc_store_scan(mgc_store_of(c), &scan.base, limit, err);
 }
 
 void mgc_store_ops_dirs(struct mgc_catalog_ops *ops)

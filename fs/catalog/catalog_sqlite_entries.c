@@ -217,14 +217,20 @@ int mgc_store_name_clear(struct mgc_store *s, int64_t dir, const char *name, int
 
 /* ---- members ---- */
 
-static int load(struct mgc_store *s, int64_t after, int limit, struct mgc_rows *rows)
+struct scan {
+    struct mgc_scan base;
+    mgc_entry_fn *each;
+    void *arg;
+};
+
+static int load(struct mgc_store *s, struct mgc_scan *scan, int limit, struct mgc_rows *rows)
 {
     static const char sql[] =
         "SELECT " ENTRY_COLUMNS " FROM entries WHERE id > ? ORDER BY id LIMIT ?";
     mgc_autoquery q = mgc_query_open(s, sql);
     int r;
 
-    mgc_query_int(&q, after);
+    mgc_query_int(&q, scan->after);
     mgc_query_int(&q, limit);
     while ((r = mgc_query_step(&q)) == 1) {
         struct mgc_entry *entry = mgc_rows_add(rows);
@@ -233,37 +239,25 @@ static int load(struct mgc_store *s, int64_t after, int limit, struct mgc_rows *
             return -ENOMEM;
         read_entry(&q, rows, entry);
     }
-    return r == 0 && rows->failed ? -ENOMEM : r;
+    return r;
+}
+
+static int give(struct mgc_scan *base, const void *item)
+{
+    const struct scan *scan = (const void *)base;
+    const struct mgc_entry *entry = item;
+
+    base->after = entry->id;
+    return scan->each(scan->arg, entry);
 }
 
 static int op_scan(struct mgc_catalog *c, int64_t after, int limit, mgc_entry_fn *each, void *arg,
                    struct mgc_err *err)
 {
-    struct mgc_store *s = mgc_store_of(c);
-    int given = 0;
+    struct scan scan = {
+        {sizeof(struct mgc_entry), "read entries of", after, load, give}, each, arg};
 
-    while (given < limit) {
-        mgc_autorows rows = {.item_bytes = sizeof(struct mgc_entry)};
-        int want = limit - given < MGC_STORE_CHUNK ? limit - given : MGC_STORE_CHUNK;
-        const struct mgc_entry *entries;
-        int r;
-
-        mgc_store_lock(s);
-        r = load(s, after, want, &rows);
-        if (r < 0)
-            (void)mgc_store_say(s, r, "read entries of", err);
-        mgc_store_unlock(s);
-        entries = (const void *)rows.items;
-        for (size_t i = 0; r == 0 && i < rows.count; i++)
-            r = each(arg, &entries[i]);
-        if (r != 0)
-            return r;
-        given += (int)rows.count;
-        if (rows.count < (size_t)want)
-            break;
-        after = entries[rows.count - 1].id;
-    }
-    return given;
+    return mgc_store_scan(mgc_store_of(c), &scan.base, limit, err);
 }
 
 /* Hands one row to the caller, without the lock. */

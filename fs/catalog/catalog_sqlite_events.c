@@ -59,59 +59,50 @@ static int read_event(struct mgc_query *q, struct mgc_rows *rows, struct mgc_eve
     return rows->failed ? -ENOMEM : kind_of(name, &event->kind);
 }
 
-static int load(struct mgc_store *s, int64_t after, int64_t since_us, int limit,
-                struct mgc_rows *rows)
+struct scan {
+    struct mgc_scan base;
+    int64_t since_us;
+    mgc_event_fn *each;
+    void *arg;
+};
+
+static int load(struct mgc_store *s, struct mgc_scan *base, int limit, struct mgc_rows *rows)
 {
     static const char sql[] = "SELECT id, time_us, event, path, run, held, bytes, reason, who"
                               " FROM events WHERE id > ? AND time_us >= ? ORDER BY id LIMIT ?";
+    const struct scan *scan = (const void *)base;
     mgc_autoquery q = mgc_query_open(s, sql);
     int r;
 
-    mgc_query_int(&q, after);
-    mgc_query_int(&q, since_us);
+    mgc_query_int(&q, base->after);
+    mgc_query_int(&q, scan->since_us);
     mgc_query_int(&q, limit);
     while ((r = mgc_query_step(&q)) == 1) {
         struct mgc_event *event = mgc_rows_add(rows);
 
-        if (event == NULL)
-            return -ENOMEM;
-        r = read_event(&q, rows, event);
+        r = event == NULL ? -ENOMEM : read_event(&q, rows, event);
         if (r < 0)
-            return r == MGC_E_CORRUPT ? mgc_store_fail(s, r, "event %lld has an unknown name",
-                                                       (long long)event->id)
-                                      : r;
+            return r == MGC_E_CORRUPT ? mgc_store_fail(s, r, "an event has an unknown name") : r;
     }
     return r;
+}
+
+static int give(struct mgc_scan *base, const void *item)
+{
+    const struct scan *scan = (const void *)base;
+    const struct mgc_event *event = item;
+
+    base->after = event->id;
+    return scan->each(scan->arg, event);
 }
 
 static int op_events(struct mgc_catalog *c, int64_t after, int64_t since_us, int limit,
                      mgc_event_fn *each, void *arg, struct mgc_err *err)
 {
-    struct mgc_store *s = mgc_store_of(c);
-    int given = 0;
+    struct scan scan = {
+        {sizeof(struct mgc_event), "read events of", after, load, give}, since_us, each, arg};
 
-    while (given < limit) {
-        mgc_autorows rows = {.item_bytes = sizeof(struct mgc_event)};
-        int want = limit - given < MGC_STORE_CHUNK ? limit - given : MGC_STORE_CHUNK;
-        const struct mgc_event *events;
-        int r;
-
-        mgc_store_lock(s);
-        r = load(s, after, since_us, want, &rows);
-        if (r < 0)
-            (void)mgc_store_say(s, r, "read events of", err);
-        mgc_store_unlock(s);
-        events = (const void *)rows.items;
-        for (size_t i = 0; r == 0 && i < rows.count; i++)
-            r = each(arg, &events[i]);
-        if (r != 0)
-            return r;
-        given += (int)rows.count;
-        if (rows.count < (size_t)want)
-            break;
-        after = events[rows.count - 1].id;
-    }
-    return given;
+    return mgc_store_scan(mgc_store_of(c), &scan.base, limit, err);
 }
 
 void mgc_store_ops_events(struct mgc_catalog_ops *ops)

@@ -1,6 +1,8 @@
 /* catalog_sqlite_findings.c -- the lists of a run: orphans, suspects, missing files. */
 #include "store_priv.h"
 
+#include <limits.h>
+
 #define FINDING_COLUMNS                                                                            \
     "kind, entry, path, verdict, reason, bytes, born_us, opened_us, runs, source, table_name, "    \
     "column_name, text"
@@ -59,57 +61,57 @@ static void read_finding(struct mgc_query *q, struct mgc_rows *rows, struct mgc_
     f->text = mgc_rows_string(rows, q);
 }
 
-/* One chunk of the newest ended complete run's list; *after goes on behind it. */
-static int load(struct mgc_store *s, enum mgc_finding_kind kind, int64_t *after,
-                struct mgc_rows *rows)
+struct scan {
+    struct mgc_scan base;
+    enum mgc_finding_kind kind;
+    mgc_finding_fn *each;
+    void *arg;
+};
+struct item {
+    int64_t id;
+    struct mgc_finding finding;
+};
+
+/* Of the newest complete run that has ended. */
+static int load(struct mgc_store *s, struct mgc_scan *base, int limit, struct mgc_rows *rows)
 {
     static const char sql[] =
         "SELECT id, " FINDING_COLUMNS " FROM findings WHERE id > ? AND kind = ? AND run ="
         " (SELECT max(id) FROM runs WHERE complete <> 0 AND result <> 0) ORDER BY id LIMIT ?";
+    const struct scan *scan = (const void *)base;
     mgc_autoquery q = mgc_query_open(s, sql);
     int r;
 
     _Static_assert(MGC_RUN_RUNNING == 0, "the statement says 0");
-    mgc_query_int(&q, *after);
-    mgc_query_int(&q, kind);
-    mgc_query_int(&q, MGC_STORE_CHUNK);
+    mgc_query_int(&q, base->after);
+    mgc_query_int(&q, scan->kind);
+    mgc_query_int(&q, limit);
     while ((r = mgc_query_step(&q)) == 1) {
-        struct mgc_finding *finding = mgc_rows_add(rows);
+        struct item *item = mgc_rows_add(rows);
 
-        if (finding == NULL)
+        if (item == NULL)
             return -ENOMEM;
-        *after = mgc_query_get(&q);
-        read_finding(&q, rows, finding);
+        item->id = mgc_query_get(&q);
+        read_finding(&q, rows, &item->finding);
     }
-    return r == 0 && rows->failed ? -ENOMEM : r;
+    return r;
+}
+
+static int give(struct mgc_scan *base, const void *row)
+{
+    const struct scan *scan = (const void *)base;
+    const struct item *item = row;
+
+    base->after = item->id;
+    return scan->each(scan->arg, &item->finding);
 }
 
 static int op_findings(struct mgc_catalog *c, enum mgc_finding_kind kind, mgc_finding_fn *each,
                        void *arg, struct mgc_err *err)
 {
-    struct mgc_store *s = mgc_store_of(c);
-    int64_t after = 0;
-    int given = 0;
+    struct scan scan = {{sizeof(struct item), "read findings of", 0, load, give}, kind, each, arg};
 
-    for (;;) {
-        mgc_autorows rows = {.item_bytes = sizeof(struct mgc_finding)};
-        const struct mgc_finding *findings;
-        int r;
-
-        mgc_store_lock(s);
-        r = load(s, kind, &after, &rows);
-        if (r < 0)
-            (void)mgc_store_say(s, r, "read findings of", err);
-        mgc_store_unlock(s);
-        findings = (const void *)rows.items;
-        for (size_t i = 0; r == 0 && i < rows.count; i++)
-            r = each(arg, &findings[i]);
-        if (r != 0)
-            return r;
-        given += (int)rows.count;
-        if (rows.count < MGC_STORE_CHUNK)
-            return given;
-    }
+    return mgc_store_scan(mgc_store_of(c), &scan.base, INT_MAX, err);
 }
 
 void mgc_store_ops_findings(struct mgc_catalog_ops *ops)

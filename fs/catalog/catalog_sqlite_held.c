@@ -514,19 +514,26 @@ static int op_get(struct mgc_catalog *c, int64_t id, mgc_held_fn *each, void *ar
     return r == 1 ? each(arg, &held) : r == 0 ? -ENOENT : r;
 }
 
-static int load(struct mgc_store *s, int64_t after, int limit, const char *path,
-                struct mgc_rows *rows)
+struct scan {
+    struct mgc_scan base;
+    const char *path; /* NULL: all */
+    mgc_held_fn *each;
+    void *arg;
+};
+
+static int load(struct mgc_store *s, struct mgc_scan *base, int limit, struct mgc_rows *rows)
 {
     static const char sql_all[] =
         "SELECT " HELD_COLUMNS " FROM held WHERE id > ? ORDER BY id LIMIT ?";
     static const char sql_path[] =
         "SELECT " HELD_COLUMNS " FROM held WHERE id > ? AND path = ? ORDER BY id LIMIT ?";
-    mgc_autoquery q = mgc_query_open(s, path != NULL ? sql_path : sql_all);
+    const struct scan *scan = (const void *)base;
+    mgc_autoquery q = mgc_query_open(s, scan->path != NULL ? sql_path : sql_all);
     int r;
 
-    mgc_query_int(&q, after);
-    if (path != NULL)
-        mgc_query_bytes(&q, path);
+    mgc_query_int(&q, base->after);
+    if (scan->path != NULL)
+        mgc_query_bytes(&q, scan->path);
     mgc_query_int(&q, limit);
     while ((r = mgc_query_step(&q)) == 1) {
         struct mgc_held *held = mgc_rows_add(rows);
@@ -535,37 +542,25 @@ static int load(struct mgc_store *s, int64_t after, int limit, const char *path,
             return -ENOMEM;
         read_held(&q, rows, held);
     }
-    return r == 0 && rows->failed ? -ENOMEM : r;
+    return r;
+}
+
+static int give(struct mgc_scan *base, const void *item)
+{
+    const struct scan *scan = (const void *)base;
+    const struct mgc_held *held = item;
+
+    base->after = held->id;
+    return scan->each(scan->arg, held);
 }
 
 static int op_scan(struct mgc_catalog *c, int64_t after, int limit, const char *path,
                    mgc_held_fn *each, void *arg, struct mgc_err *err)
 {
-    struct mgc_store *s = mgc_store_of(c);
-    int given = 0;
+    struct scan scan = {
+        {sizeof(struct mgc_held), "read held files of", after, load, give}, path, each, arg};
 
-    while (given < limit) {
-        mgc_autorows rows = {.item_bytes = sizeof(struct mgc_held)};
-        int want = limit - given < MGC_STORE_CHUNK ? limit - given : MGC_STORE_CHUNK;
-        const struct mgc_held *held;
-        int r;
-
-        mgc_store_lock(s);
-        r = load(s, after, want, path, &rows);
-        if (r < 0)
-            (void)mgc_store_say(s, r, "read held files of", err);
-        mgc_store_unlock(s);
-        held = (const void *)rows.items;
-        for (size_t i = 0; r == 0 && i < rows.count; i++)
-            r = each(arg, &held[i]);
-        if (r != 0)
-            return r;
-        given += (int)rows.count;
-        if (rows.count < (size_t)want)
-            break;
-        after = held[rows.count - 1].id;
-    }
-    return given;
+    return mgc_store_scan(mgc_store_of(c), &scan.base, limit, err);
 }
 
 static int op_totals(struct mgc_catalog *c, int64_t *ret_count, int64_t *ret_bytes)

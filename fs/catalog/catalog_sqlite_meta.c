@@ -189,8 +189,7 @@ static int seal(struct mgc_store *s, struct mgc_err *err)
     return r;
 }
 
-/* A read-only handle learns a floor that was raised since, as often as it reads the file. */
-static void refresh_floor(struct mgc_store *s)
+void mgc_store_load_floor(struct mgc_store *s)
 {
     s->floor_us = meta_or(s, MGC_META_OPENED_FLOOR, 0);
     s->floor_below = meta_or(s, MGC_META_OPENED_BELOW, 0);
@@ -209,8 +208,8 @@ static int64_t op_opened_us(struct mgc_catalog *c, int64_t entry_id)
         value_us = mgc_opened_view_get(&s->view, s->directory, s->catalog_id, entry_id);
         if (value_us < 0) /* unknown means keep: it may have been opened just now */
             value_us = mgc_now_us();
-        if (s->view.reads != reads)
-            refresh_floor(s);
+        if (s->view.reads != reads) /* a floor raised since is learnt with the file */
+            mgc_store_load_floor(s);
     }
     floor_us = entry_id < s->floor_below ? s->floor_us : 0;
     mgc_store_unlock(s);

@@ -1,5 +1,5 @@
 /*
- * store.c -- connection, statements, transactions, ids and row buffers of the SQLite store.
+ * store.c -- statements, transactions and ids of the SQLite store.
  *
  *   S1  Every change is inside mgc_store_begin() .. mgc_store_end(): one commit or nothing.
  *   S2  Ids only go up, also when a transaction is undone: what was given once is never given
@@ -9,14 +9,6 @@
 #include "store_priv.h"
 
 #include <stdarg.h>
-
-enum { ROWS_BLOCK_BYTES = 64 << 10 };
-
-struct mgc_rows_block {
-    struct mgc_rows_block *next;
-    size_t used, bytes;
-    char data[];
-};
 
 /* ---- codes and messages ---- */
 
@@ -199,70 +191,6 @@ void mgc_query_close(struct mgc_query *q)
     (void)sqlite3_reset(q->stmt); /* says again what step said */
     (void)sqlite3_clear_bindings(q->stmt);
     q->stmt = NULL;
-}
-
-/* ---- rows ---- */
-
-void mgc_rows_done(struct mgc_rows *rows)
-{
-    while (rows->strings != NULL) {
-        struct mgc_rows_block *next = rows->strings->next;
-
-        free(rows->strings);
-        rows->strings = next;
-    }
-    free(rows->items);
-    *rows = (struct mgc_rows){.item_bytes = rows->item_bytes};
-}
-
-void *mgc_rows_add(struct mgc_rows *rows)
-{
-    MGC_ASSERT(rows->item_bytes > 0);
-    if (rows->count == rows->capacity) {
-        size_t capacity = rows->capacity == 0 ? 16 : rows->capacity * 2;
-        char *items = realloc(rows->items, capacity * rows->item_bytes);
-
-        if (items == NULL) {
-            rows->failed = true;
-            return NULL;
-        }
-        rows->items = items;
-        rows->capacity = capacity;
-    }
-    return memset(rows->items + rows->count++ * rows->item_bytes, 0, rows->item_bytes);
-}
-
-const char *mgc_rows_copy(struct mgc_rows *rows, const char *text, size_t bytes)
-{
-    struct mgc_rows_block *block = rows->strings;
-    char *copy;
-
-    if (block == NULL || block->bytes - block->used < bytes + 1) {
-        size_t room = bytes + 1 > ROWS_BLOCK_BYTES ? bytes + 1 : ROWS_BLOCK_BYTES;
-
-        block = malloc(sizeof(*block) + room);
-        if (block == NULL) {
-            rows->failed = true;
-            return "";
-        }
-        *block = (struct mgc_rows_block){.next = rows->strings, .bytes = room};
-        rows->strings = block;
-    }
-    copy = block->data + block->used;
-    if (bytes > 0)
-        memcpy(copy, text, bytes);
-    copy[bytes] = '\0';
-    block->used += bytes + 1;
-    return copy;
-}
-
-const char *mgc_rows_string(struct mgc_rows *rows, struct mgc_query *q)
-{
-    const char *data = sqlite3_column_blob(q->stmt, q->column);
-    int bytes = sqlite3_column_bytes(q->stmt, q->column);
-
-    q->column++;
-    return mgc_rows_copy(rows, data, data != NULL ? (size_t)bytes : 0);
 }
 
 /* ---- transactions ---- */

@@ -97,7 +97,7 @@ int64_t mgc_query_get(struct mgc_query *q);
 void mgc_query_close(struct mgc_query *q);
 #define mgc_autoquery __attribute__((cleanup(mgc_query_close))) struct mgc_query
 
-/* ---- rows on their way to a callback (store.c) ---- */
+/* ---- rows on their way to a callback (rows.c) ---- */
 
 struct mgc_rows {
     char *items; /* structs of one size */
@@ -113,6 +113,18 @@ const char *mgc_rows_string(struct mgc_rows *rows, struct mgc_query *q);
 /* A copy that lives as long as rows; "" when memory is short (rows->failed). */
 const char *mgc_rows_copy(struct mgc_rows *rows, const char *text, size_t bytes);
 #define mgc_autorows __attribute__((cleanup(mgc_rows_done))) struct mgc_rows
+
+/* A reading of many rows in ascending order of their id: first member of what a reader needs. */
+struct mgc_scan {
+    size_t item_bytes;
+    const char *what; /* "read entries of" */
+    int64_t after;    /* rows with a higher id come next; give() moves it on */
+    int (*load)(struct mgc_store *s, struct mgc_scan *scan, int limit, struct mgc_rows *rows);
+    int (*give)(struct mgc_scan *scan, const void *item); /* != 0 ends with that */
+};
+/* Takes and drops the lock for each chunk.  Number of rows given, or what ended it. */
+MGC_MUST_CHECK int mgc_store_scan(struct mgc_store *s, struct mgc_scan *scan, int limit,
+                                  struct mgc_err *err);
 
 /* ---- transactions and ids (store.c) ---- */
 
@@ -144,6 +156,8 @@ MGC_MUST_CHECK int mgc_store_text_put(struct mgc_store *s, const char *key, cons
 /* Opens the array and, where it is not to be believed, raises the floor.  Takes the lock. */
 MGC_MUST_CHECK int mgc_store_open_array(struct mgc_store *s, uint32_t mode, int64_t gid,
                                         struct mgc_err *err);
+/* What the file says of the floor. */
+void mgc_store_load_floor(struct mgc_store *s);
 /* Entries of now count as opened at time_us at least; saved with the next commit. */
 void mgc_store_raise_floor(struct mgc_store *s, int64_t time_us);
 /* Before the array is written to: MGC_META_CLEAN is 0, durably. */

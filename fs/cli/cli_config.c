@@ -46,7 +46,8 @@ static void check_source_dir(struct report *report)
         say(report, "source", false, text, "Is the disk mounted, and the path spelt right?");
         return;
     }
-    (void)mgc_mount_fstype(source, type, sizeof(type));
+    if (mgc_mount_fstype(source, type, sizeof(type)) < 0)
+        (void)snprintf(type, sizeof(type), "unknown type");
     if (!mounted_here && strcmp(type, "fuse." MGC_MOUNT_SUBTYPE) == 0) {
         say(report, "source", false, "the source lies in a mediagcfs mount itself",
             "Name the directory underneath.");

@@ -69,6 +69,7 @@ struct mgc_recorder {
     int64_t first_us;  /* monotonic time of the oldest in the queue */
     int64_t pushed;    /* changes that ever entered the queue */
     int64_t committed; /* of these, settled: committed, merged or given up */
+    int64_t dir_moves; /* directories renamed or exchanged that are pushed and not settled */
     int64_t misses, marked;
     bool opens_lost;    /* R5: MGC_META_OPENED_FLOOR is to be raised */
     struct mgc_err why; /* of the last miss */
@@ -82,9 +83,10 @@ struct mgc_recorder {
     /* The writer's own. */
     struct batch batch;
     int64_t batch_end; /* `committed` once the batch is settled */
-    int64_t retry_us;  /* monotonic; 0: the last cycle went well */
-    int64_t alive_us;  /* monotonic; when MGC_META_ALIVE is due */
-    int64_t told;      /* misses that incomplete() was called for */
+    int64_t batch_dir_moves;
+    int64_t retry_us; /* monotonic; 0: the last cycle went well */
+    int64_t alive_us; /* monotonic; when MGC_META_ALIVE is due */
+    int64_t told;     /* misses that incomplete() was called for */
     int attempts;
     bool opened;    /* the last-opened array changed since it was written */
     int final_code; /* see stop */
@@ -227,6 +229,7 @@ void mgc_recorder_push(struct mgc_recorder *r, const struct mgc_change *change)
         miss_change(r, change, "out of memory");
     else {
         r->pushed++;
+        r->dir_moves += change->directory || change->directory2;
         if (r->queue.count == 1)
             r->first_us = mgc_monotonic_us();
     }
@@ -309,6 +312,16 @@ int mgc_recorder_complete(struct mgc_recorder *r, int64_t misses, int64_t verifi
     if (c.result < 0)
         mgc_err_copy(err, &c.err);
     return c.result;
+}
+
+bool mgc_recorder_moving(struct mgc_recorder *r)
+{
+    bool moving;
+
+    lock(r);
+    moving = r->dir_moves > 0;
+    unlock(r);
+    return moving;
 }
 
 void mgc_recorder_verifying(struct mgc_recorder *r, bool on)
@@ -415,12 +428,14 @@ static void settle_batch(struct mgc_recorder *r, bool given_up)
 
     lock(r);
     r->committed = r->batch_end;
+    r->dir_moves -= r->batch_dir_moves;
     if (given_up)
         r->counts.dropped += count;
     else
         r->counts.recorded += count;
     unlock(r);
     r->attempts = 0;
+    r->batch_dir_moves = 0;
     batch_clear(&r->batch);
 }
 
@@ -455,8 +470,15 @@ static bool usable(const struct mgc_change *c)
     bool two = c->kind == MGC_CHANGE_RENAME || c->kind == MGC_CHANGE_EXCHANGE;
     bool root = c->kind == MGC_CHANGE_STAT && c->path[0] == '\0';
 
-    return (root || mgc_path_check(c->path) == 0) &&
-           (!two || (c->path2 != NULL && mgc_path_check(c->path2) == 0));
+    if (!root && mgc_path_check(c->path) < 0)
+        return false;
+    if (!two)
+        return true;
+    if (c->path2 == NULL || mgc_path_check(c->path2) < 0)
+        return false;
+    /* No kernel moves a directory into itself. */
+    return strcmp(c->path, c->path2) == 0 ||
+           (!mgc_path_beneath(c->path, c->path2) && !mgc_path_beneath(c->path2, c->path));
 }
 
 static void prepare_batch(struct mgc_recorder *r, bool cancel)
@@ -554,6 +576,7 @@ static void take_queue(struct mgc_recorder *r)
     r->batch = r->queue;
     r->queue = empty;
     r->batch_end = r->pushed;
+    r->batch_dir_moves = r->dir_moves;
 }
 
 /* Mutex held on entry and return.  Returns false when an attempt failed. */

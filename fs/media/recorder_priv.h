@@ -20,6 +20,13 @@ size_t mgc_recorder_merge(struct mgc_change *changes, size_t count, bool cancel)
 /* As mgc_recorder_flush(), but leaves the last-opened array in memory. */
 MGC_MUST_CHECK int mgc_recorder_drain(struct mgc_recorder *r, struct mgc_err *err);
 
+/*
+ * A directory was renamed or exchanged and the catalog may not know it yet.  While it is false, and
+ * the store stands still, a path leads to the same directory in both (but for a rename that was
+ * done and not yet pushed).
+ */
+bool mgc_recorder_moving(struct mgc_recorder *r);
+
 /* A batch is given up after this many failed attempts in a row. */
 enum { MGC_RECORDER_ATTEMPTS_MAX = 3 };
 

@@ -164,8 +164,9 @@ static int attach(struct mgc_tree *t, struct mgc_node *node, int flags, int fd,
     h->node = node;
     h->flags = flags & O_ACCMODE;
     h->passthrough = id > 0;
+    h->writer = writes(flags);
     h->fd = h->passthrough ? -1 : mgc_fd_steal(&own);
-    mgc_node_opened(&t->nodes, node, writes(flags), h->flags == O_RDWR);
+    mgc_node_opened(&t->nodes, node, h->writer, h->flags == O_RDWR);
     *ret = (struct mgc_opened){.backing_id = id};
     if (h->passthrough && h->flags == O_RDWR)
         ret->attr_changed = make_volatile(t, node);
@@ -218,15 +219,13 @@ static void note_write(struct mgc_tree *t, struct mgc_node *node)
 
 void mgc_tree_close(struct mgc_tree *t, struct mgc_handle *h, const struct mgc_backing *backing)
 {
-    bool writer = h->flags != O_RDONLY;
-
     unlist_handle(t, h);
     if (h->fd >= 0)
         (void)close(h->fd);
-    if (writer)
+    if (h->writer)
         note_write(t, h->node); /* F4 */
     end_open(t, h->node, h->passthrough, backing);
-    mgc_node_closed(&t->nodes, h->node, writer);
+    mgc_node_closed(&t->nodes, h->node, h->writer);
     free(h);
 }
 

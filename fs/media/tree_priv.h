@@ -23,6 +23,7 @@ struct mgc_handle {
     int fd;                /* -1 in passthrough: opened for the one request that needs it */
     int flags;             /* access mode */
     bool passthrough;
+    bool writer; /* opened for writing or with O_TRUNC */
     struct mgc_handle *next, **prev; /* protected by tree->handles_lock */
 };
 

@@ -11,8 +11,9 @@
  *   W2  Order within a directory: clock, status, names, then the recorder is drained, then rows are
  *       compared.  A name made or removed after it was read is in the rows by then, or see_dir asks
  *       the tree again while the store stands still.
- *   W3  Rows are found by path, names by descriptor.  Before the first row is touched the path must
- *       still lead to the descriptor's directory; else it is done again.
+ *   W3  Rows are found by path, names by descriptor.  Before the first row is touched, and with the
+ *       store standing still, the path must lead to the descriptor's directory in the tree, and no
+ *       rename of a directory may be on its way to the rows; else it is done again.
  *   W4  A directory that could not be read whole changes no row and makes the result incomplete.
  *   W5  INCOMPLETE is cleared only if nothing was missed since the beginning.
  */
@@ -227,14 +228,18 @@ struct place {
     int fd;
     const char *path;
     struct mgc_file_stat stat;
-    bool found; /* W3: path was seen to lead to fd */
+    bool found;    /* W3: path was seen to lead to fd */
+    int tree_code; /* what the tree answered that nobody can work with, or 0 */
 };
 
-/* W3: -ESTALE when the path leads elsewhere by now. */
+/* W3: -ESTALE when the path leads elsewhere by now, or may do so in the catalog. */
 static int find_place(struct place *p)
 {
     struct mgc_os *os = p->w->spec->os;
     struct mgc_file_stat now;
+
+    if (p->w->spec->recorder != NULL && mgc_recorder_moving(p->w->spec->recorder))
+        return -ESTALE;
 
     mgc_autofd fd = os->open_dir(os, p->w->spec->root_fd, p->path);
     if (fd < 0)
@@ -260,6 +265,8 @@ static int look_again(void *arg, const char *name, struct mgc_file_stat *ret_sta
         r = -ENOENT;
     if (r == 0)
         *ret_stat = stat;
+    else if (r != -ENOENT && r != -ESTALE)
+        p->tree_code = r;
     return r;
 }
 
@@ -281,8 +288,8 @@ static int compare(struct place *p, int64_t read_us, struct mgc_err *err)
 
     if (r == -ESTALE)
         return MOVED;
-    if (r == -EACCES || r == -EIO) /* the tree's answer to look_again, or the store's: keep both */
-        return problem(p->w, p->path, r);
+    if (r < 0 && p->tree_code != 0)
+        return problem(p->w, p->path, p->tree_code);
     if (r < 0)
         return r;
     sum->added += one.added;
@@ -317,6 +324,8 @@ static int visit(struct walk *w, const char *path, const struct mgc_dir *row, st
     r = read_names(w, fd, path);
     if (r == -ECANCELED || r == -ENOMEM)
         return r;
+    if (r == -ENOENT) /* what the kernel says of a directory that was removed while open */
+        return GONE;
     if (r < 0)
         return problem(w, path, r);
     r = drain(w, err);
@@ -354,10 +363,11 @@ static int visit_row(struct walk *w, const struct mgc_dir *row, struct mgc_err *
         if (r < 0)
             return mgc_err_set(err, r, "could not read a directory's path from the catalog");
         r = visit(w, w->path, row, err);
-        if (r == GONE && was_gone)
+        if (r < 0 || r == VISITED)
+            return r;
+        if (r == GONE && was_gone) {
             r = read_parent(w, w->path, err);
-        if (r < 0 || r == VISITED) {
-            if (r < 0 || !was_gone)
+            if (r < 0)
                 return r;
         }
         was_gone = r == GONE;

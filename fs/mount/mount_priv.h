@@ -77,6 +77,7 @@ struct mgc_mount {
     pthread_t runner;    /* valid while running */
     pthread_t greeter;   /* waits for the mount to answer */
     bool greeter_started;
+    uint64_t under_dev; /* of the directory that was mounted over */
     uint64_t dev; /* of the mount, as stat(2) shows it; 0: not known yet.  Protected by lock */
 };
 

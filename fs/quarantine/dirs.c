@@ -23,25 +23,6 @@ enum { DIR_MODE = 0755 };
 static const char making[] = "making";
 static const char emptied_key[] = "trusted.mediagcfs.emptied";
 
-void mgc_dirs_record(struct mgc_quarantine *q, enum mgc_change_kind kind, const char *path,
-                     const struct mgc_file_stat *stat)
-{
-    struct mgc_catalog *c = q->spec.catalog;
-    struct mgc_change change = {
-        .kind = kind,
-        .directory = true,
-        .path = path,
-        .time_us = q->spec.os->now_us(q->spec.os),
-        .uid = stat->uid,
-        .stat = *stat,
-    };
-
-    if (q->spec.recorder != NULL)
-        mgc_recorder_push(q->spec.recorder, &change);
-    else
-        (void)c->ops->apply(c, &change, 1, NULL); /* a verification finds it if this fails */
-}
-
 static int make_one(struct mgc_quarantine *q, const char *path, struct mgc_err *err)
 {
     struct mgc_os *os = q->spec.os;
@@ -65,10 +46,12 @@ static int make_one(struct mgc_quarantine *q, const char *path, struct mgc_err *
     }
     if (r == 0)
         r = os->sync_dir(os, parent);
+    if (r == 0)
+        r = os->sync_dir(os, home);
     if (r < 0)
         return mgc_err_set(err, r, "could not make directory '%s'", MGC_SHOW(path));
     if (os->stat(os, parent, leaf, &made) == 0)
-        mgc_dirs_record(q, MGC_CHANGE_MKDIR, path, &made);
+        mgc_record(q, MGC_CHANGE_MKDIR, path, &made);
     return 0;
 }
 
@@ -229,7 +212,7 @@ static int remove_one(struct mgc_quarantine *q, const struct emptied *e)
         r = os->rmdir(os, parent, leaf);
     mgc_pathlock_drop(&lock);
     if (r == 0)
-        mgc_dirs_record(q, MGC_CHANGE_RMDIR, e->dir, &dir);
+        mgc_record(q, MGC_CHANGE_RMDIR, e->dir, &dir);
     return r;
 }
 

@@ -109,6 +109,27 @@ int mgc_sync_dir_of(struct mgc_quarantine *q, const char *path, struct mgc_err *
     return r < 0 ? mgc_err_set(err, r, "could not sync directory of '%s'", MGC_SHOW(path)) : 0;
 }
 
+void mgc_record(struct mgc_quarantine *q, enum mgc_change_kind kind, const char *path,
+                const struct mgc_file_stat *stat)
+{
+    struct mgc_catalog *c = q->spec.catalog;
+    struct mgc_change change = {
+        .kind = kind,
+        .directory = kind == MGC_CHANGE_MKDIR || kind == MGC_CHANGE_RMDIR,
+        .path = path,
+        .time_us = q->spec.os->now_us(q->spec.os),
+        .uid = stat->uid,
+        .stat = *stat,
+    };
+    int r = 0;
+
+    if (q->spec.recorder != NULL)
+        mgc_recorder_push(q->spec.recorder, &change);
+    else
+        r = c->ops->apply(c, &change, 1, NULL);
+    (void)r; /* ignoring a failure: the next verification finds what is there */
+}
+
 /* ---- copies of rows ---- */
 
 void mgc_held_rows_done(struct mgc_held_rows *rows)

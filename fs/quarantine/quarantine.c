@@ -36,6 +36,7 @@ struct item {
     struct mgc_file_stat parent;
     struct mgc_err why;
     bool begun;    /* the row is durable */
+    bool tried;    /* a rename was called, whatever it said */
     bool noted;    /* the origin is in the manifest */
     bool unmarked; /* the origin could not be put on the file: it has to go into the manifest */
 };
@@ -273,6 +274,7 @@ static int rename_verified(struct mgc_quarantine *q, struct item *it, int parent
     int renamed, r;
 
     mgc_slot_name(slot, it->held.id);
+    it->tried = true;
     renamed = os->rename_new(os, parent, leaf, slots, slot);
     /* Neither its success nor its failure is believed (H2): the slot is looked at. */
     r = mgc_look_slot(q, it->held.id, &it->held.stat.id, &seen, NULL, &it->why);
@@ -521,7 +523,8 @@ static int settle_all(struct batch *b, struct mgc_err *err)
         if (b->items[i].begun)
             rows[n++] = (struct mgc_held_row){.held = b->items[i].held,
                                          .path = (char *)(uintptr_t)b->items[i].held.path,
-                                         .code = 1};
+                                         .code = 1,
+                                         .still = !b->items[i].tried};
     r = mgc_settle_moves(b->q, rows, n, &tally, err);
     n = 0;
     for (size_t i = 0; i < b->count; i++) {

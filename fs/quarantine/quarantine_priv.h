@@ -68,6 +68,7 @@ struct mgc_held_row {
     struct mgc_held held; /* path and restore_to point below */
     char *path, *restore_to;
     int code; /* 0 settled, > 0 not settled yet, < 0 why not */
+    bool still; /* no rename was tried since the row was made, or it was synced: names are durable */
     enum mgc_settle verdict;
 };
 struct mgc_held_rows {
@@ -97,6 +98,10 @@ MGC_MUST_CHECK int mgc_held_home(struct mgc_quarantine *q, const struct mgc_held
 MGC_MUST_CHECK int mgc_sync_slots(struct mgc_quarantine *q, struct mgc_err *err);
 MGC_MUST_CHECK int mgc_sync_dir_of(struct mgc_quarantine *q, const char *path,
                                    struct mgc_err *err);
+
+/* Tells the catalog of a name that came or went, in order with what applications do. */
+void mgc_record(struct mgc_quarantine *q, enum mgc_change_kind kind, const char *path,
+                const struct mgc_file_stat *stat);
 
 /* ---- news, told when no lock is held ---- */
 struct mgc_notice {
@@ -177,9 +182,6 @@ MGC_MUST_CHECK int mgc_dirs_make(struct mgc_quarantine *q, const char *path, str
  */
 void mgc_dirs_remove_emptied(struct mgc_quarantine *q, const struct mgc_held_row *rows, size_t count,
                              struct mgc_notices *notices);
-/* Tells the catalog about a directory made or removed, in order with what applications do. */
-void mgc_dirs_record(struct mgc_quarantine *q, enum mgc_change_kind kind, const char *path,
-                     const struct mgc_file_stat *stat);
 
 /* ---- purge (purge.c, pure) ---- */
 struct mgc_purge_ask {

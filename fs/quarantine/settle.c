@@ -123,7 +123,7 @@ static int judge_move(struct mgc_quarantine *q, struct mgc_held_row *row, struct
     return 0;
 }
 
-static int put_back(struct mgc_quarantine *q, const struct mgc_held_row *row, struct mgc_err *err)
+static int put_back(struct mgc_quarantine *q, struct mgc_held_row *row, struct mgc_err *err)
 {
     char slot[MGC_SLOT_NAME_BYTES];
     struct mgc_os *os = q->spec.os;
@@ -147,7 +147,9 @@ static int put_back(struct mgc_quarantine *q, const struct mgc_held_row *row, st
     r = os->sync_dir(os, parent); /* where the file is to be comes first, as in Q3 */
     if (r < 0)
         return mgc_err_set(err, r, "could not sync directory of '%s'", MGC_SHOW(row->path));
-    return mgc_sync_slots(q, err);
+    r = mgc_sync_slots(q, err);
+    row->still = r == 0;
+    return r;
 }
 
 static int decide_move(struct mgc_quarantine *q, struct mgc_held_row *row,
@@ -200,6 +202,34 @@ static void sync_finished(struct mgc_quarantine *q, struct mgc_held_row *rows, s
     for (size_t i = 0; r < 0 && i < count; i++)
         if (rows[i].code > 0 && rows[i].verdict == MGC_SETTLE_FINISH)
             (void)fault(q, &rows[i], r);
+}
+
+/*
+ * A file that went into its slot and back must be back on the disk too before its row and origin
+ * go: a power cut could bring the first rename without the second.
+ */
+static int sync_forgotten(struct mgc_quarantine *q, struct mgc_held_row *rows, size_t count,
+                          struct mgc_err *err)
+{
+    bool any = false;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < count; i++)
+        if (rows[i].code > 0 && rows[i].verdict == MGC_SETTLE_FORGET && !rows[i].still) {
+            r = mgc_sync_dir_of(q, rows[i].path, err);
+            any = true;
+        }
+    if (r == 0 && any)
+        r = mgc_sync_slots(q, err);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].code <= 0 || rows[i].verdict != MGC_SETTLE_FORGET)
+            continue;
+        if (r < 0)
+            (void)fault(q, &rows[i], r);
+        else
+            mgc_origin_unmark_path(q, rows[i].path, rows[i].held.id);
+    }
+    return r;
 }
 
 typedef int commit_fn(struct mgc_quarantine *q, const int64_t *ids, size_t count, int64_t now_us,
@@ -260,10 +290,11 @@ int mgc_settle_moves(struct mgc_quarantine *q, struct mgc_held_row *rows, size_t
         r = decide_move(q, &rows[i], tally, err);
         if (r < 0 && (worst == 0 || worst == MGC_E_CONFLICT))
             worst = r;
-        if (r == 0 && rows[i].verdict == MGC_SETTLE_FORGET)
-            mgc_origin_unmark_path(q, rows[i].path, rows[i].held.id);
     }
     sync_finished(q, rows, count, &worst, err);
+    r = sync_forgotten(q, rows, count, err);
+    if (r < 0)
+        worst = r;
     r = commit(q, rows, count, MGC_SETTLE_FINISH, commit_finish, 0, &tally->finished, err);
     if (r < 0)
         worst = r;
@@ -302,12 +333,14 @@ static int finish_restore(struct mgc_quarantine *q, struct mgc_held_row *row,
     enum mgc_seen target;
     int r;
 
-    mgc_origin_unmark_path(q, row->restore_to, held->id);
     r = mgc_sync_dir_of(q, row->restore_to, err); /* where it is to be comes first */
     if (r == 0)
         r = mgc_sync_slots(q, err);
-    if (r == 0)
-        r = mgc_look_path(q, row->restore_to, &held->stat.id, &target, &stat, err);
+    if (r < 0)
+        return fault(q, row, r);
+    /* Not before: a power cut may still bring it back into its slot, which needs its origin. */
+    mgc_origin_unmark_path(q, row->restore_to, held->id);
+    r = mgc_look_path(q, row->restore_to, &held->stat.id, &target, &stat, err);
     if (r < 0)
         return fault(q, row, r);
     if (target != SAME)
@@ -318,6 +351,11 @@ static int finish_restore(struct mgc_quarantine *q, struct mgc_held_row *row,
         return fault(q, row, r);
     tally->restored++;
     row->code = 0;
+    /* The application may have been at the name during the commit, and recorded before it. */
+    if (mgc_look_path(q, row->restore_to, &held->stat.id, &target, &stat, NULL) == 0 &&
+        target != SAME)
+        mgc_record(q, target == ABSENT ? MGC_CHANGE_UNLINK : MGC_CHANGE_CREATE, row->restore_to,
+                   &stat);
     return 0;
 }
 

@@ -92,10 +92,11 @@ static bool read_all(struct mgc_work *w)
 
     for (size_t i = 0; i < w->sources_count; i++) {
         struct mgc_work_source *s = &w->sources[i];
-        bool deep = s->conf->scan == MGC_SCAN_EVERYTHING;
+        enum mgc_source_depth depth =
+            s->conf->scan == MGC_SCAN_EVERYTHING ? MGC_DEPTH_PROOF : MGC_DEPTH_CONFIGURED;
 
-        if (s->viewed)
-            (void)mgc_work_scan_one(w, s, deep ? MGC_DEPTH_PROOF : MGC_DEPTH_CONFIGURED, NULL);
+        if (!s->viewed || mgc_work_scan_one(w, s, depth, NULL) < 0)
+            complete = false;
         complete = complete && s->complete && s->accepted;
     }
     return complete;

@@ -195,10 +195,16 @@ static int scan(struct purge *p, struct mgc_work *w, int64_t *ret_t0_us, struct 
 
 static const struct mgc_work_held *held_of(const struct mgc_work *w, int64_t id)
 {
-    for (size_t i = 0; i < w->held_count; i++)
-        if (w->held[i].row.id == id)
-            return &w->held[i];
-    return NULL;
+    size_t low = 0, high = w->held_count;
+
+    while (low < high) { /* loaded in the order of ids */
+        size_t middle = low + (high - low) / 2;
+        if (w->held[middle].row.id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < w->held_count && w->held[low].row.id == id ? &w->held[low] : NULL;
 }
 
 /* P2. */

@@ -53,6 +53,11 @@ int mgc_work_load_approved(struct mgc_work *w, struct mgc_err *err)
         return r;
     if (w->approved_count > 0)
         qsort(w->approved, w->approved_count, sizeof(*w->approved), by_id);
+    for (size_t i = 0, kept = 0, count = w->approved_count; i < count; i++) {
+        if (kept == 0 || w->approved[kept - 1] != w->approved[i])
+            w->approved[kept++] = w->approved[i];
+        w->approved_count = kept;
+    }
     mgc_brakes_digest(NULL, 0, w->approved, w->approved_count, set);
     if (strcmp(set, w->past.last_set) != 0)
         return stale(w, "the list of its files is no longer there", err);

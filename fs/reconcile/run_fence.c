@@ -135,7 +135,7 @@ static int wait_here(struct mgc_work *w, struct mgc_err *err)
     }
     if (r == 0) {
         s->fence_open = true;
-        (void)snprintf(s->detail, sizeof(s->detail), "%s", open.text);
+        (void)snprintf(s->detail, sizeof(s->detail), "%.150s", open.text);
         (void)mgc_err_say(err, MGC_E_REFUSED,
                           "source '%s' has open transactions whose start is "
                           "not visible: %s",

@@ -191,6 +191,8 @@ void mgc_work_check_identity(struct mgc_work *w)
         struct mgc_work_source *s = &w->sources[i];
         const struct mgc_source_view *v = &s->view;
 
+        if (!s->viewed) /* explain goes on without it */
+            continue;
         if (s->pinned && !same_text(s->pin_identity, v->identity)) {
             s->identity_changed = true;
             (void)snprintf(s->detail, sizeof(s->detail), "was %s, is %s", s->pin_identity,

@@ -64,6 +64,26 @@ static void nap(struct mgc_service *s, int64_t milliseconds)
     (void)pthread_mutex_unlock(&s->mutex);
 }
 
+/* `mediagcfs` lies beside us, in ../bin (as installed), or in PATH. */
+static const char *find_program(char *out, size_t out_bytes)
+{
+    static const char *const places[] = {"", "../bin/"};
+    char self[MGC_PATH_BYTES_MAX + 1];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (n <= 0)
+        return "mediagcfs";
+    self[n] = '\0';
+    *strrchr(self, '/') = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        int need = snprintf(out, out_bytes, "%s/%smediagcfs", self, places[i]);
+
+        if (need > 0 && (size_t)need < out_bytes && access(out, X_OK) == 0)
+            return out;
+    }
+    return "mediagcfs";
+}
+
 static void run_child(struct mgc_service *s, const char *const *argv)
 {
     const struct mgc_proc_spec spec = {
@@ -98,8 +118,10 @@ static bool verified(struct mgc_service *s)
 
 static void tick(struct mgc_service *s)
 {
-    const char *run[] = {"mediagcfs", "reconcile", "--scheduled", NULL, NULL};
-    const char *purge[] = {"mediagcfs", "purge", "--scheduled", NULL, NULL};
+    char path[MGC_PATH_BYTES_MAX + 1];
+    const char *program = find_program(path, sizeof(path));
+    const char *run[] = {program, "reconcile", "--scheduled", NULL, NULL};
+    const char *purge[] = {program, "purge", "--scheduled", NULL, NULL};
     int64_t now = s->os->now_us(s->os), due_run = run_due(s, now), due_purge = purge_due(s, now);
     struct mgc_err err = {0};
 
@@ -115,7 +137,8 @@ static void tick(struct mgc_service *s)
         if (s->conf->reconcile.mode == MGC_MODE_APPLY)
             run[3] = "--apply";
         run_child(s, run);
-    } else if (due_purge <= now) {
+    }
+    if (due_purge <= now && !stopping(s)) {
         if (s->catalog->ops->meta_set(s->catalog, MGC_META_PURGED, now, &err) < 0)
             mgc_log_failure("schedule", &err);
         if (s->conf->purge.mode == MGC_MODE_APPLY)

@@ -328,8 +328,10 @@ int mgc_conf_default(const char *name, const char *source, const char *mountpoin
     r = conf->file == NULL || conf->name == NULL ? no_memory(err) : defaults(conf, err);
     if (r == 0)
         r = set_tree(conf, source, mountpoint, err);
+    /* No tree: only the places are wanted. */
     if (r == 0)
-        r = mgc_conf_check(conf, NULL, err);
+        r = strcmp(source, "/") == 0 ? mgc_conf_fill_places(conf, err)
+                                     : mgc_conf_check_tree(conf, NULL, err);
     if (r < 0) {
         mgc_conf_free(conf);
         return r;
@@ -343,5 +345,5 @@ int mgc_conf_mount_at(struct mgc_conf *conf, const char *source, const char *mou
 {
     int r = set_tree(conf, source, mountpoint, err);
 
-    return r < 0 ? r : mgc_conf_check(conf, NULL, err);
+    return r < 0 ? r : mgc_conf_check_tree(conf, NULL, err);
 }

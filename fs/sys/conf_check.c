@@ -107,7 +107,7 @@ static int fill(char **text, struct mgc_err *err, const char *format, ...)
     return mgc_err_set(err, -ENOMEM, "could not store a default");
 }
 
-static int fill_places(struct mgc_conf *conf, struct mgc_err *err)
+int mgc_conf_fill_places(struct mgc_conf *conf, struct mgc_err *err)
 {
     int r = fill(&conf->filesystem.mountpoint, err, "%s", conf->filesystem.source);
 
@@ -281,7 +281,7 @@ static int notice_sources(struct mgc_conf *conf)
     return 0;
 }
 
-int mgc_conf_check(struct mgc_conf *conf, const struct mgc_conf_raw *raw, struct mgc_err *err)
+int mgc_conf_check_tree(struct mgc_conf *conf, const struct mgc_conf_raw *raw, struct mgc_err *err)
 {
     int r;
 
@@ -291,18 +291,25 @@ int mgc_conf_check(struct mgc_conf *conf, const struct mgc_conf_raw *raw, struct
         (void)mgc_err_hint(err, "Write `filesystem { source = /path/of/the/media }`.");
         return MGC_E_CONFIG;
     }
-    r = fill_places(conf, err);
+    r = mgc_conf_fill_places(conf, err);
     if (r == 0)
         r = check_tree(conf, raw, err);
     if (r == 0)
         r = check_places(conf, raw, err);
+    if (r == 0 && notice_sources(conf) < 0)
+        r = mgc_err_set(err, -ENOMEM, "could not store a notice");
+    return r;
+}
+
+int mgc_conf_check(struct mgc_conf *conf, const struct mgc_conf_raw *raw, struct mgc_err *err)
+{
+    int r = mgc_conf_check_tree(conf, raw, err);
+
     if (r == 0)
         r = check_retention(conf, raw, err);
     for (size_t i = 0; r == 0 && i < conf->references_count; i++)
         r = check_references(conf, raw, &conf->references[i], err);
     for (size_t i = 0; r == 0 && i < conf->derived_count; i++)
         r = check_derived(conf, raw, &conf->derived[i], err);
-    if (r == 0 && notice_sources(conf) < 0)
-        r = mgc_err_set(err, -ENOMEM, "could not store a notice");
     return r;
 }

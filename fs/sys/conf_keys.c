@@ -34,7 +34,7 @@ const struct mgc_conf_key mgc_conf_keys[] = {
     {"catalog", "commit_every",    MGC_KEY_DURATION, IN(catalog.commit_every_us),    "1s", NULL, 0, HOUR, false},
     {"catalog", "open_resolution", MGC_KEY_DURATION, IN(catalog.open_resolution_us), "1h", NULL, 0, YEAR, false},
     {"catalog", "uncounted",       MGC_KEY_LIST,     IN(catalog.uncounted),          NULL, NULL, 0, 0, true},
-    {"catalog", "group",           MGC_KEY_TEXT,     IN(catalog.group),              NULL, NULL, 0, 0, false},
+    {"catalog", "group",           MGC_KEY_TEXT,     IN(catalog.group),              NULL, NULL, 0, 0, true},
 
     {"references", "type",          MGC_KEY_WORD,      REF(type),          NULL, "postgresql|sqlite|command", 0, 0, false},
     {"references", "conninfo",      MGC_KEY_TEXT,      REF(conninfo),      NULL, NULL, 0, 0, false},
@@ -377,6 +377,11 @@ static int add(const struct mgc_conf_key *key, struct mgc_conf_list *list, const
         return mgc_err_say(err, MGC_E_CONFIG, "'%s' has an empty value", key->key);
     if (key->kind == MGC_KEY_GLOBS && mgc_glob_check(value) < 0)
         return expected(err, value, "a pattern: a class or backslash is not finished");
+    if (key->kind == MGC_KEY_GLOBS && value[strlen(value) - 1] == '/') {
+        (void)expected(err, value, "a pattern for files: it ends with '/'");
+        (void)mgc_err_hint(err, "Add ** for everything beneath.");
+        return MGC_E_CONFIG;
+    }
     if (key->kind == MGC_KEY_COLUMNS && !dotted(value, 1, 2))
         return expected(err, value, "table.column or schema.table.column");
     if (key->kind == MGC_KEY_TABLES && !dotted(value, 0, 1))

@@ -105,6 +105,11 @@ void mgc_conf_suggest(const char *block, const char *key, struct mgc_err *err);
 /* conf_check.c: finishes what depends on other values; refuses what contradicts itself. */
 MGC_MUST_CHECK int mgc_conf_check(struct mgc_conf *conf, const struct mgc_conf_raw *raw,
                                   struct mgc_err *err);
+/* The part of it that concerns source, mountpoint and what must not lie in them. */
+MGC_MUST_CHECK int mgc_conf_check_tree(struct mgc_conf *conf, const struct mgc_conf_raw *raw,
+                                       struct mgc_err *err);
+/* Places that were not given follow from others. */
+MGC_MUST_CHECK int mgc_conf_fill_places(struct mgc_conf *conf, struct mgc_err *err);
 MGC_MUST_CHECK int mgc_conf_notice(struct mgc_conf *conf, const char *format, ...) MGC_PRINTF(2, 3);
 /* Absolute, without repeated or trailing slashes; -EINVAL (with a message) for anything else. */
 MGC_MUST_CHECK int mgc_conf_clean_path(const char *text, char **ret_path, struct mgc_err *err);

@@ -37,6 +37,8 @@ int mgc_conf_fail(struct mgc_err *err, const char *file, int line, const char *f
     va_end(args);
     if (line > 0)
         return mgc_err_say(err, MGC_E_CONFIG, "%s:%d: %s", MGC_SHOW(file), line, text);
+    if (file[0] == '\0') /* from the command line */
+        return mgc_err_say(err, MGC_E_CONFIG, "%s", text);
     return mgc_err_say(err, MGC_E_CONFIG, "%s: %s", MGC_SHOW(file), text);
 }
 
@@ -241,6 +243,13 @@ static int store_name(struct scan *s, size_t from)
     return MGC_E_CONFIG;
 }
 
+static int inside_a_block(struct scan *s)
+{
+    return mgc_conf_fail(s->err, s->raw->file, s->word_line,
+                         "block '%s' begins inside the one of line %d, which has no '}' yet",
+                         s->word, s->open_line);
+}
+
 static int word(struct scan *s)
 {
     size_t from;
@@ -248,6 +257,8 @@ static int word(struct scan *s)
 
     if (s->state == AFTER_TITLE)
         return fail(s, line, "'{' is missing before this word");
+    if (s->state == AFTER_WORD && s->open_line != 0 && mgc_conf_is_block(s->word))
+        return inside_a_block(s);
     if (s->state == AFTER_WORD && s->open_line != 0)
         return mgc_conf_fail(s->err, s->raw->file, line, "'=' is missing after '%s'", s->word);
     mgc_buf_addc(s->out, '"');
@@ -284,9 +295,7 @@ static int open_block(struct scan *s)
         return MGC_E_CONFIG;
     }
     if (s->open_line != 0)
-        return mgc_conf_fail(s->err, raw->file, s->word_line,
-                             "block '%s' begins inside the one of line %d, which has no '}' yet",
-                             s->word, s->open_line);
+        return inside_a_block(s);
     if (titled != mgc_conf_is_titled(s->word)) {
         (void)mgc_conf_fail(s->err, raw->file, s->word_line,
                             titled ? "block '%s' has no name" : "block '%s' needs a name", s->word);
@@ -316,6 +325,13 @@ static int open_block(struct scan *s)
     return 0;
 }
 
+static int no_value(struct scan *s)
+{
+    (void)mgc_conf_fail(s->err, s->raw->file, s->word_line, "key '%s' has no value", s->word);
+    (void)mgc_err_hint(s->err, "Write `key = value`; a value with spaces needs quotes.");
+    return MGC_E_CONFIG;
+}
+
 static int close_brace(struct scan *s)
 {
     if (s->state == IN_LIST) {
@@ -325,7 +341,7 @@ static int close_brace(struct scan *s)
     if (s->open_line == 0)
         return fail(s, s->line, "a '}' without its '{'");
     if (s->state != AT_START && s->state != AFTER_VALUE)
-        return mgc_conf_fail(s->err, s->raw->file, s->line, "key '%s' has no value", s->word);
+        return no_value(s);
     s->open_line = 0;
     s->state = AFTER_VALUE;
     return 0;

@@ -34,10 +34,11 @@ bool mgc_path_beneath(const char *path, const char *dir);
 /*
  * Shell globs on whole paths: '*' and '?' stay inside a component, "**" crosses directories,
  * [a-z] [!a] classes, backslash takes the next byte literally.  A pattern without '/' matches the
- * last component in any directory.  Runs in O(pattern x path).
+ * last component in any directory, unless it has "**".  "**" with its slash also stands for no
+ * directory.  '?' and classes take one byte.  Runs in O(pattern x path).
  */
 bool mgc_glob_match(const char *pattern, const char *path);
-/* 0, or -EINVAL for an unfinished class or a trailing backslash. */
+/* 0, or -EINVAL: empty, too long, an unfinished class, [:names:] in one, a trailing backslash. */
 MGC_MUST_CHECK int mgc_glob_check(const char *pattern);
 
 #endif

@@ -36,10 +36,13 @@ enum gate machine_gate(void)
         M.stopped = true;
         return GATE_REFUSE;
     case MACHINE_FAIL:
+        M.marks_linger = true; /* removing an origin is not retried for ever */
         return GATE_REFUSE;
     case MACHINE_LIE:
+        M.marks_linger = true;
         return GATE_DO_AND_REFUSE;
     case MACHINE_ACT:
+        M.marks_linger = true; /* a file renamed at the wrong moment keeps a record of no effect */
         M.act();
         return GATE_DO;
     case MACHINE_NONE:
@@ -238,6 +241,8 @@ static int os_rename_new(struct mgc_os *os, int from_fd, const char *from, int t
     node = child(from_dir, from);
     if (node < 0)
         return -ENOENT;
+    if (M.node[to_dir].dead)
+        return -ENOENT;
     if (child(to_dir, to) >= 0)
         return -EEXIST;
     remove_name(from_dir, from);
@@ -255,6 +260,8 @@ static int os_mkdir(struct mgc_os *os, int dir_fd, const char *name, uint32_t mo
     struct change *c;
 
     GATE();
+    if (M.node[M.fd_node[dir_fd]].dead)
+        return -ENOENT;
     if (child(M.fd_node[dir_fd], name) >= 0)
         return -EEXIST;
     c = new_change();
@@ -313,6 +320,7 @@ static int os_rmdir(struct mgc_os *os, int dir_fd, const char *name)
     if (M.node[node].entry_count > 0)
         return -ENOTEMPTY;
     (void)drop_name(M.fd_node[dir_fd], name);
+    M.node[node].dead = true;
     ANSWER();
 }
 
@@ -366,8 +374,6 @@ static int os_remove_xattr(struct mgc_os *os, int dir_fd, const char *name, cons
     struct node *n;
     int node;
 
-    if (M.step == M.fault_at && M.mode != MACHINE_ACT)
-        M.marks_linger = true;
     GATE();
     node = child(M.fd_node[dir_fd], name);
     if (node < 0)
@@ -489,8 +495,6 @@ void machine_arm(enum machine_mode mode, int fault_at)
     M.mode = mode;
     M.fault_at = fault_at;
     M.syncs = 0;
-    M.armed_id = M.next_id;
-    M.marks_linger = false;
 }
 
 void machine_reset(uint64_t seed)
@@ -556,6 +560,7 @@ static void undo(struct change *c)
     case CHANGED_REMOVE:
         if (from_free)
             add_name(c->from, c->from_name, c->node);
+        M.node[c->node].dead = !from_free;
         return;
     case CHANGED_RENAME:
         if (!from_free || !to_ours)

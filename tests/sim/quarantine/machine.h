@@ -37,7 +37,8 @@ struct node {
     int64_t birth_ns, mtime_us, ctime_us, size_bytes;
     int64_t content; /* a number that stands for the bytes; 0 for a directory */
     int writers;
-    bool leased, break_asked;
+    bool leased;
+    bool dead; /* a directory that was removed: takes no names */
     char key[48], value[4600];
     size_t value_bytes;
     struct {
@@ -83,8 +84,8 @@ struct machine {
     bool stopped, forget, torn;
     bool no_xattr;
     int syncs, mute_sync; /* the n-th sync_dir since machine_arm() says 0 and does nothing; -1 */
-    bool mute_begin;      /* held_begin is lost by the next restart, as by a disk that lies */
     bool mute_mark;       /* origins are not written */
+    void (*on_begun)(void); /* the application acts while a move is being announced */
     uint64_t seed;
 
     struct node node[MACHINE_NODES_MAX];
@@ -105,8 +106,7 @@ struct machine {
         enum { TRUTH_ALIVE, TRUTH_GONE, TRUTH_MAY_GO } state;
     } truth[MACHINE_FILES_MAX];
     int truths;
-    int64_t armed_id;  /* first id given since machine_arm() */
-    bool marks_linger; /* a fault hit remove_xattr: a record may stay on a live file */
+    bool marks_linger; /* a call failed: an origin may stay on a live file */
     int events[MGC_EVENT_COUNT];
     int news;
 };

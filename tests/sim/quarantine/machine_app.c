@@ -173,7 +173,12 @@ int app_rmdir(const char *path)
     if (M.node[node].entry_count > 0)
         return -ENOTEMPTY;
     take_name(path);
+    M.node[node].dead = true;
     catalog_note_dir(path, true);
+    /* A directory whose removal is on the disk was empty there: what left it before is, too. */
+    for (int i = 0; i < M.changes; i++)
+        if (M.change[i].from == node)
+            M.change[i].from_synced = true;
     return 0;
 }
 
@@ -353,8 +358,10 @@ const char *machine_disagreement(void)
             M.node[node].gid != APP_UID || M.node[node].mode != M.truth[i].mode ||
             M.node[node].mtime_us != M.truth[i].mtime_us)
             return complain("not whole", path, content);
-        if (mgc_path_is_private(path))
+        if (mgc_path_beneath(path, ".mediagcfs/slots"))
             continue;
+        if (mgc_path_is_private(path))
+            return complain("neither in the tree nor in a slot", path, content);
         if (!has_entry(path, node))
             return complain("in the tree without an entry", path, content);
         if (M.node[node].value_bytes > 0 && !M.marks_linger)

@@ -105,12 +105,21 @@ void catalog_note_dir(const char *path, bool gone)
     copy(d->path, sizeof(d->path), path);
 }
 
+static void apply_one(const struct mgc_change *change)
+{
+    if (change->directory)
+        catalog_note_dir(change->path, change->kind == MGC_CHANGE_RMDIR);
+    else
+        catalog_note_gone(change->path);
+    if (change->kind == MGC_CHANGE_CREATE)
+        (void)new_entry(change->path, &change->stat);
+}
+
 static int apply(struct mgc_catalog *c, const struct mgc_change *changes, size_t count,
                  struct mgc_err *err)
 {
     (void)c, (void)err;
-    CHANGE(for (size_t i = 0; i < count; i++)
-               catalog_note_dir(changes[i].path, changes[i].kind == MGC_CHANGE_RMDIR));
+    CHANGE(for (size_t i = 0; i < count; i++) apply_one(&changes[i]));
 }
 
 static int dir_find(struct mgc_catalog *c, const char *path, struct mgc_dir *ret_dir)
@@ -215,7 +224,7 @@ static int held_begin(struct mgc_catalog *c, struct mgc_held *rows, size_t count
     CHANGE(for (size_t i = 0; i < count; i++) {
         rows[i].id = M.next_id++;
         insert_row(&rows[i]);
-    });
+    } if (M.on_begun != NULL) M.on_begun());
 }
 
 static int held_finish(struct mgc_catalog *c, const int64_t *ids, size_t count, int64_t held_us,

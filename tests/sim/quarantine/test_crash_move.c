@@ -126,15 +126,11 @@ static void the_next_move_settles_a_failed_one(void **state)
 
         for (step = 0; !full && step < STEPS_MAX; step++) {
             struct mgc_move_outcome outcomes[FILES];
-            bool linger;
-
             site(1);
             machine_arm(modes[m], step);
             (void)move_all(outcomes);
             full = M.step <= step;
-            linger = M.marks_linger;
             machine_arm(MACHINE_NONE, -1);
-            M.marks_linger = linger;
             (void)move_all(outcomes);
             assert_sound("second move", step);
         }
@@ -260,6 +256,49 @@ static void the_application_acts_at_every_step(void **state)
     }
 }
 
+/* H2, H7: what happens during the commit is seen after it, under the path lock. */
+static void what_happens_during_the_commit_is_seen(void **state)
+{
+    static void (*const acts[])(void) = {act_replace,          act_replace_by_rename, act_unlink,
+                                         act_write,            act_open_writer,
+                                         act_rename_directory, act_swap_directory};
+
+    (void)state;
+    for (size_t a = 0; a < ARRAY_SIZE(acts); a++) {
+        struct mgc_move_outcome outcomes[FILES];
+
+        site(5);
+        M.on_begun = acts[a];
+        assert_int_equal(move_all(outcomes), 0);
+        assert_int_equal(outcomes[0].code, 0);
+        assert_true(outcomes[1].code == -ESTALE || outcomes[1].code == -ENOENT ||
+                    outcomes[1].code == MGC_E_BUSY);
+        assert_null(machine_held_of(paths[1]));
+        assert_sound("commit", (int)a);
+    }
+}
+
+/* The directory went away and came back during the commit: only its birth shows it (H7). */
+static void act_there_and_back(void)
+{
+    assert_int_equal(app_rename("docs", "moved"), 0);
+    assert_int_equal(app_rename("moved", "docs"), 0);
+}
+
+static void a_directory_that_was_elsewhere_is_young(void **state)
+{
+    struct mgc_move_outcome outcomes[FILES];
+
+    (void)state;
+    site(5);
+    M.on_begun = act_there_and_back;
+    assert_int_equal(move_all(outcomes), 0);
+    assert_int_equal(outcomes[0].code, 0);
+    for (int i = 1; i < FILES; i++)
+        assert_int_equal(outcomes[i].code, -ESTALE);
+    assert_sound("there and back", 0);
+}
+
 /* ---- leaving something out is noticed ---- */
 
 /* The n-th sync does nothing; after the full run the power goes. */
@@ -380,6 +419,8 @@ int main(void)
         cmocka_unit_test(the_next_move_settles_a_failed_one),
         cmocka_unit_test(recovery_is_stopped_at_every_step),
         cmocka_unit_test(the_application_acts_at_every_step),
+        cmocka_unit_test(what_happens_during_the_commit_is_seen),
+        cmocka_unit_test(a_directory_that_was_elsewhere_is_young),
         cmocka_unit_test(no_sync_can_be_left_out),
         cmocka_unit_test(the_quarantine_is_synced_first),
         cmocka_unit_test(a_lost_catalog_is_made_good_by_origins),

@@ -1,0 +1,75 @@
+"""G7: the mount goes on serving while runs, outages and purges happen."""
+import os
+import subprocess
+import threading
+import time
+
+import mgc
+
+
+def hammer(tree, seconds, latencies):
+    """Writes, reads, renames and removes through the mount; notes how long each round took."""
+    end = time.monotonic() + seconds
+    i = 0
+    while time.monotonic() < end:
+        began = time.monotonic()
+        path = tree.write(f"load/{i}.bin", b"d" * 20000)
+        with open(path, "rb") as f:
+            assert len(f.read()) == 20000
+        os.rename(path, path + ".x")
+        os.unlink(path + ".x")
+        latencies.append(time.monotonic() - began)
+        i += 1
+
+
+def test_reads_and_writes_go_on_during_a_run(make, cluster):
+    info = cluster.database("slow")
+    tree = make(references=[
+        f'references app {{ type = postgresql  conninfo = "{info}"'
+        '  query = {"SELECT pg_sleep(3)::text"} }'])
+    tree.mount()
+    for i in range(50):
+        tree.write(f"old/{i}.txt")
+    tree.verified()
+    latencies = []
+    load = threading.Thread(target=hammer, args=(tree, 4, latencies))
+    load.start()
+    began = time.monotonic()
+    tree.run("reconcile", "--apply", status=(0, 3))
+    lasted = time.monotonic() - began
+    load.join()
+    assert lasted > 2.5, "the run was going on while the load was"
+    assert len(latencies) > 50
+    assert max(latencies) < 1.0, f"a round of requests took {max(latencies):.2f} s"
+
+
+def test_two_runs_at_once_are_refused(make):
+    tree = make(references=['references slow { type = command  command = "sleep 2; echo a.txt" }'])
+    tree.mount()
+    tree.write("a.txt")
+    tree.verified()
+    first = subprocess.Popen([mgc.CLI, "-c", tree.conf, "reconcile"], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    time.sleep(0.7)
+    done = tree.run("reconcile", status=1)
+    assert "another run" in done.stderr
+    assert first.wait(30) == 0
+
+
+def test_the_schedule_starts_runs_and_purges(make):
+    tree = make(reconcile={"every": "1s", "mode": "apply"}, purge={"every": "1s", "mode": "apply"})
+    block, _ = mgc.command_source(tree.root, ["kept.txt"])
+    tree.references.append(block)
+    tree.write_conf()
+    tree.mount()
+    tree.write("kept.txt")
+    tree.write("orphan.txt")
+    mgc.wait_for(lambda: "purge" in [row["event"] for row in tree.rows("log")], 40,
+                 "a scheduled purge")
+    assert tree.files() == {"kept.txt": b"x"}
+    assert tree.held() == {}
+
+
+def test_the_daemon_links_no_database_client():
+    linked = subprocess.run(["ldd", mgc.DAEMON], check=True, capture_output=True, text=True).stdout
+    assert "libpq" not in linked and "libsqlite3" in linked
