@@ -3,6 +3,9 @@
 
 #include "cli_priv.h"
 
+/* exec takes writable strings. */
+static char daemon_name[] = "mediagcfsd", dash_c[] = "-c", dash_f[] = "-f";
+
 /* The daemon lies beside us, in ../sbin (as installed), or in PATH. */
 static void exec_daemon(char **argv)
 {
@@ -19,7 +22,7 @@ static void exec_daemon(char **argv)
             (void)execv(path, argv);
         }
     }
-    argv[0] = (char[]){"mediagcfsd"};
+    argv[0] = daemon_name;
     (void)execvp(argv[0], argv);
 }
 
@@ -42,11 +45,11 @@ int mgc_cmd_mount(struct mgc_cli *cli, int argc, char **argv)
     }
     args[n++] = NULL; /* set by exec_daemon() */
     if (!cli->conf_missing) {
-        args[n++] = (char[]){"-c"};
+        args[n++] = dash_c;
         args[n++] = (char *)(uintptr_t)cli->conf_path;
     }
     if (foreground)
-        args[n++] = (char[]){"-f"};
+        args[n++] = dash_f;
     for (int i = 0; i < given; i++)
         args[n++] = (char *)(uintptr_t)places[i];
     args[n] = NULL;

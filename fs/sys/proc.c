@@ -368,7 +368,7 @@ static int await_end(struct mgc_proc *p, int64_t deadline_us, siginfo_t *ret_inf
         int r = fd < 0 ? -errno : await(fd, deadline_us);
 
         if (r < 0)
-            return r;
+            return r == -ESRCH ? -ECHILD : r;
     }
     while (waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOWAIT) < 0)
         if (errno != EINTR)

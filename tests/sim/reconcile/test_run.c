@@ -86,6 +86,7 @@ static void a_mention_in_between_starts_again(void **state)
     struct world *w = usual(1);
 
     (void)state;
+    w->conf.reconcile.max_fall = -1;
     assert_code(w, world_run(w, true, NULL), 0);
     w->now_us += 13 * HOUR;
     world_row(w, 0, "public.page", "body", "docs/c.jpg");
@@ -446,6 +447,7 @@ static void a_reference_heals(void **state)
     struct world *w = usual(1);
 
     (void)state;
+    w->conf.reconcile.max_fall = -1;
     world_confirm(w);
     assert_false(world_has(w, "docs/c.jpg"));
     world_row(w, 0, "public.photo", "image", "docs/c.jpg");

@@ -206,7 +206,7 @@ static int host_findings(void *arg, int64_t run, const struct mgc_finding *rows,
     w->findings += count;
     if (w->findings_code < 0)
         return mgc_err_say(err, w->findings_code, "could not report");
-    for (size_t i = 0; i < count && w->kept_count < 256; i++) {
+    for (size_t i = 0; i < count && w->kept_count < ARRAY_SIZE(w->kept); i++) {
         size_t at = w->kept_count++;
 
         w->kept[at].row = rows[i];
@@ -240,7 +240,12 @@ static int hold(struct world *w, const struct mgc_candidate *c, struct mgc_move_
         .path = c->path,
         .dir_id = entry.dir_id,
         .restore_to = "",
-        .stat = {.id = c->id, .mode = S_IFREG | 0644, .nlink = 1, .size_bytes = entry.size_bytes},
+        .stat = {.id = c->id,
+                 .mode = S_IFREG | 0644,
+                 .nlink = 1,
+                 .size_bytes = entry.size_bytes,
+                 .mtime_us = entry.written_us,
+                 .ctime_us = w->now_us},
         .entry_id = c->entry_id,
         .born_us = entry.born_us,
         .written_us = entry.written_us,
@@ -334,10 +339,27 @@ static int host_end(void *arg, const struct mgc_run *run, struct mgc_err *err)
     if (w->end_code < 0)
         return mgc_err_say(err, w->end_code, "could not end");
     r = w->catalog->ops->run_end(w->catalog, run, err);
-    /* The list of a refused run is what its approval is about: it has to stay. */
-    if (r == 0 && run->result == MGC_RUN_REFUSED && !run->complete)
-        for (size_t i = 0; r == 0 && i < w->kept_count; i++)
-            r = w->catalog->ops->findings_add(w->catalog, run->id, &w->kept[i].row, 1, err);
+    if (run->result == MGC_RUN_DONE || run->result == MGC_RUN_REFUSED) {
+        memcpy(w->listed, w->kept, sizeof(w->kept));
+        w->listed_count = w->kept_count;
+    }
+    return r;
+}
+
+/* The list of a refused run is what its approval is about: it stays, whatever refused it. */
+static int listed(struct mgc_catalog *c, enum mgc_finding_kind kind, mgc_finding_fn *each,
+                  void *arg, struct mgc_err *err)
+{
+    struct world *w = the_world;
+    int r = 0;
+
+    (void)c;
+    (void)err;
+    for (size_t i = 0; r == 0 && i < w->listed_count; i++) {
+        w->listed[i].row.path = w->listed[i].path;
+        if (w->listed[i].row.kind == kind)
+            r = each(arg, &w->listed[i].row);
+    }
     return r;
 }
 
@@ -428,6 +450,9 @@ struct world *world_new(size_t sources)
     assert_non_null(mkdtemp(w->directory));
     spec.directory = w->directory;
     assert_int_equal(mgc_catalog_open_sqlite(&spec, &w->catalog, &w->err), 0);
+    w->ops = *w->catalog->ops;
+    w->ops.findings = listed;
+    w->catalog->ops = &w->ops;
     w->sources_count = sources;
     w->now_us = mgc_now_us() - 300 * DAY;
     w->next_ino = 1000;

@@ -65,7 +65,6 @@ struct world {
     uint64_t next_ino;
 
     struct mgc_brake_facts facts;
-    struct mgc_finding *last_findings;
     int begin_code, flush_code, orphans_code, findings_code, move_code, heal_code, end_code;
     int outcome_code; /* of every candidate */
     int64_t moved_ids[256];
@@ -75,12 +74,12 @@ struct world {
     char notice[SAID_MAX][256];
     struct mgc_run ended; /* numbers only */
     int64_t t0_us, previous, run;
-    /* findings of a refused run: kept whatever the catalog makes of them */
-    struct {
+    struct kept {
         struct mgc_finding row;
         char path[256];
-    } kept[256];
-    size_t kept_count;
+    } kept[512], listed[512]; /* of the run; of the last one that was done or refused */
+    size_t kept_count, listed_count;
+    struct mgc_catalog_ops ops; /* of the catalog, its lists replaced by `listed` */
     int64_t purged_ids[64], purge_first_us, purge_second_us;
     size_t purged;
     bool purge_now;
