@@ -45,7 +45,7 @@ static const struct row *find(int code)
     return NULL;
 }
 
-static void store(struct mgc_err *err, int code, const char *format, va_list args)
+static void MGC_PRINTF(3, 0) store(struct mgc_err *err, int code, const char *format, va_list args)
 {
     err->code = code;
     err->hint[0] = '\0';

@@ -87,19 +87,18 @@ int mgc_store_say(struct mgc_store *s, int code, const char *what, struct mgc_er
 
 /* ---- statements ---- */
 
-/* Slot of the constant; the cache is never full (an assertion, not input, decides that). */
+/* Slot of the constant, or an empty one.  There are more slots than statements in the program. */
 static struct mgc_store_statement *slot_of(struct mgc_store *s, const char *sql)
 {
+    _Static_assert(MGC_STORE_STATEMENTS_MAX == 256, "the hash keeps eight bits");
     size_t at = ((uintptr_t)sql >> 3) * UINT64_C(0x9E3779B97F4A7C15) >> 56;
+    size_t tries = 0;
 
-    for (size_t i = 0; i < MGC_STORE_STATEMENTS_MAX; i++) {
-        struct mgc_store_statement *slot = &s->statements[(at + i) % MGC_STORE_STATEMENTS_MAX];
-
-        if (slot->sql == sql || slot->sql == NULL)
-            return slot;
+    while (s->statements[at].sql != sql && s->statements[at].sql != NULL) {
+        at = (at + 1) % MGC_STORE_STATEMENTS_MAX;
+        MGC_ASSERT(++tries < MGC_STORE_STATEMENTS_MAX);
     }
-    MGC_ASSERT(!"statement cache is full");
-    return NULL;
+    return &s->statements[at];
 }
 
 struct mgc_query mgc_query_open(struct mgc_store *s, const char *sql)

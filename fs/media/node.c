@@ -408,9 +408,9 @@ int mgc_node_path(const struct mgc_nodes *s, const struct mgc_node *dir, const c
     int r = name != NULL ? prepend(out, out_bytes, &at, name) : 0;
 
     out[out_bytes - 1] = '\0';
-    /* A rename beneath the mount can leave a ring of last known names: the bound ends it. */
-    for (int depth = 0; r == 0 && dir != s->root; depth++) {
-        if (dir->parent == NULL || depth >= MGC_DEPTH_MAX)
+    /* A rename beneath the mount can leave a ring of last known names: a full buffer ends it. */
+    while (r == 0 && dir != s->root) {
+        if (dir->parent == NULL)
             return -ENOENT;
         r = prepend(out, out_bytes, &at, dir->name);
         dir = dir->parent;

@@ -113,15 +113,19 @@ static void on_create(struct path_state *s, int32_t at)
     s->create = at;
 }
 
+bool mgc_recorder_moves_directory(const struct mgc_change *c)
+{
+    return (c->kind == MGC_CHANGE_RENAME || c->kind == MGC_CHANGE_EXCHANGE) &&
+           (c->directory || c->directory2 || S_ISDIR(c->stat.mode));
+}
+
 static void on_change(struct merge *m, int32_t at)
 {
     struct mgc_change *c = &m->changes[at];
     struct path_state *s;
 
     if (c->kind == MGC_CHANGE_RENAME || c->kind == MGC_CHANGE_EXCHANGE) {
-        bool of_directories = c->directory || c->directory2 || S_ISDIR(c->stat.mode);
-
-        m->era += of_directories; /* M4 */
+        m->era += mgc_recorder_moves_directory(c); /* M4 */
         begin_anew(state_of(m, c->path), c->kind == MGC_CHANGE_RENAME);
         begin_anew(state_of(m, c->path2), false);
         return;

@@ -281,9 +281,8 @@ static int open_existing(struct mgc_tree *t, struct mgc_node *dir, const char *n
 
     if (r < 0)
         return r;
-    r = found.node->type == S_IFLNK
-            ? -ELOOP
-            : mgc_tree_open(t, found.node, c->flags, backing, ret_opened);
+    r = found.node->type == S_IFLNK ? -ELOOP
+                                    : mgc_tree_open(t, found.node, c->flags, backing, ret_opened);
     if (r < 0)
         mgc_tree_forget(t, found.node, 1);
     else

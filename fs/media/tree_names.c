@@ -53,8 +53,7 @@ static void note_made(struct mgc_tree *t, const struct making *m)
 {
     struct mgc_change change = {.kind = MGC_CHANGE_CREATE, .uid = m->caller->uid};
 
-    if (!is_recorded(m->mode & S_IFMT) ||
-        t->os->stat(t->os, m->dir->fd, m->name, &change.stat) < 0)
+    if (!is_recorded(m->mode & S_IFMT) || t->os->stat(t->os, m->dir->fd, m->name, &change.stat) < 0)
         return;
     if ((m->mode & S_IFMT) == S_IFDIR)
         change.kind = MGC_CHANGE_MKDIR;
@@ -143,8 +142,8 @@ static void note_link(struct mgc_tree *t, const struct mgc_node *node, struct mg
     mgc_names_unlock(&t->nodes);
 }
 
-int mgc_tree_link(struct mgc_tree *t, struct mgc_node *node, struct mgc_node *dir,
-                  const char *name, struct mgc_found *ret)
+int mgc_tree_link(struct mgc_tree *t, struct mgc_node *node, struct mgc_node *dir, const char *name,
+                  struct mgc_found *ret)
 {
     struct mgc_pathlock lock;
     int r;
@@ -180,8 +179,8 @@ static struct mgc_node *named(struct mgc_tree *t, const struct mgc_node *dir, co
 
 static int remove_name(struct mgc_tree *t, struct mgc_node *dir, const char *name, int flags)
 {
-    struct mgc_change change = {.kind = flags == AT_REMOVEDIR ? MGC_CHANGE_RMDIR
-                                                              : MGC_CHANGE_UNLINK};
+    struct mgc_change change = {.kind =
+                                    flags == AT_REMOVEDIR ? MGC_CHANGE_RMDIR : MGC_CHANGE_UNLINK};
     struct mgc_pathlock lock;
     struct mgc_node *node;
     struct stat st;
@@ -310,8 +309,7 @@ int mgc_tree_rename(struct mgc_tree *t, struct mgc_node *dir, const char *name,
         return -EINVAL;
     lock = lock_places(t, &from, &to);
     /* Two names of one file: rename(2) does nothing and says so with 0. */
-    same = from.st.st_ino != 0 && from.st.st_ino == to.st.st_ino &&
-           from.st.st_dev == to.st.st_dev;
+    same = from.st.st_ino != 0 && from.st.st_ino == to.st.st_ino && from.st.st_dev == to.st.st_dev;
     r = renameat2(dir->fd, name, dir2->fd, name2, flags) < 0 ? -errno : 0;
     if (r == 0 && !same)
         note_rename(t, &from, &to, (flags & RENAME_EXCHANGE) != 0);

@@ -14,8 +14,8 @@
 #include "mediagcfs/tree.h"
 
 enum {
-    OPEN_STRIPES = 64,   /* locks for open modes: a node hashes to one */
-    FD_PATH_BYTES = 32,  /* "/proc/self/fd/2147483647" */
+    OPEN_STRIPES = 64,  /* locks for open modes: a node hashes to one */
+    FD_PATH_BYTES = 32, /* "/proc/self/fd/2147483647" */
 };
 
 struct mgc_handle {
@@ -23,7 +23,7 @@ struct mgc_handle {
     int fd;                /* -1 in passthrough: opened for the one request that needs it */
     int flags;             /* access mode */
     bool passthrough;
-    bool writer; /* opened for writing or with O_TRUNC */
+    bool writer;                     /* opened for writing or with O_TRUNC */
     struct mgc_handle *next, **prev; /* protected by tree->handles_lock */
 };
 
@@ -60,7 +60,8 @@ void mgc_tree_fill(struct mgc_tree *t, struct mgc_node *node, const struct stat 
 
 /* ---- recording: with names locked; the time is set here ---- */
 
-/* change->path is built from dir and name; what has no path is not recorded (nobody can name it). */
+/* change->path is built from dir and name; what has no path is not recorded (nobody can name it).
+ */
 void mgc_tree_note(struct mgc_tree *t, struct mgc_node *dir, const char *name,
                    struct mgc_change *change);
 /* The same for the node's last known name. */
@@ -71,7 +72,8 @@ void mgc_tree_push(struct mgc_tree *t, struct mgc_change *change);
 
 struct mgc_became {
     bool ids, mask;
-    uint32_t mode_mask; /* to be taken off a mode by hand, when the thread has no umask of its own */
+    uint32_t
+        mode_mask; /* to be taken off a mode by hand, when the thread has no umask of its own */
 };
 struct mgc_became mgc_caller_become(const struct mgc_tree *t, const struct mgc_caller *caller);
 void mgc_caller_return(const struct mgc_became *was);

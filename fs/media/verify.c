@@ -414,16 +414,12 @@ static int walk_all(struct walk *w, struct mgc_err *err)
     }
 }
 
+/* Offline nothing records: nobody else sets what is cleared here. */
 static int finish_alone(struct walk *w, struct mgc_err *err)
 {
     struct mgc_catalog *c = w->spec->catalog;
-    int r;
+    int r = c->ops->meta_set(c, MGC_META_VERIFIED, w->spec->os->now_us(w->spec->os), err);
 
-    /* Somebody else set it meanwhile. */
-    if (!w->was_incomplete && mgc_catalog_meta(c, MGC_META_INCOMPLETE, 1) != 0)
-        return mgc_err_say(err, MGC_E_INCOMPLETE,
-                           "changes were missed while the tree was verified");
-    r = c->ops->meta_set(c, MGC_META_VERIFIED, w->spec->os->now_us(w->spec->os), err);
     return r < 0 ? r : c->ops->meta_set(c, MGC_META_INCOMPLETE, 0, err);
 }
 
@@ -442,6 +438,10 @@ static int finish(struct walk *w, struct mgc_err *err)
         mgc_err_copy(err, &w->problem);
         return MGC_E_INCOMPLETE;
     }
+    /* W5: somebody else set it. */
+    if (!w->was_incomplete && mgc_catalog_meta(c, MGC_META_INCOMPLETE, 1) != 0)
+        return mgc_err_say(err, MGC_E_INCOMPLETE,
+                           "changes were missed while the tree was verified");
     if (w->spec->recorder == NULL)
         return finish_alone(w, err);
     return mgc_recorder_complete(w->spec->recorder, w->misses, w->spec->os->now_us(w->spec->os),

@@ -100,8 +100,7 @@ void mgc_busy_list(uint64_t dev, char *out, size_t out_bytes)
             continue;
         mgc_autofd pid_fd = openat(dirfd(proc), e->d_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-        if (pid_fd < 0 ||
-            !(links_on(pid_fd, dev) || files_on(pid_fd, dev) || maps_on(pid_fd, dev)))
+        if (pid_fd < 0 || !(links_on(pid_fd, dev) || files_on(pid_fd, dev) || maps_on(pid_fd, dev)))
             continue;
         append(out, out_bytes, pid_fd, e->d_name);
         found++;

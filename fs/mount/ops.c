@@ -125,15 +125,21 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     /* Never: the write-back cache and KILLPRIV_V2 take from us what we must see (in passthrough the
      * set-id bits would stay), splicing gains nothing, locks are the kernel's own affair. */
     static const uint64_t off[] = {
-        FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_HANDLE_KILLPRIV, FUSE_CAP_SPLICE_READ,
-        FUSE_CAP_SPLICE_WRITE,    FUSE_CAP_SPLICE_MOVE,     FUSE_CAP_FLOCK_LOCKS,
-        FUSE_CAP_POSIX_LOCKS,     FUSE_CAP_POSIX_ACL,       FUSE_CAP_EXPORT_SUPPORT,
+        FUSE_CAP_WRITEBACK_CACHE,
+        FUSE_CAP_HANDLE_KILLPRIV,
+        FUSE_CAP_SPLICE_READ,
+        FUSE_CAP_SPLICE_WRITE,
+        FUSE_CAP_SPLICE_MOVE,
+        FUSE_CAP_FLOCK_LOCKS,
+        FUSE_CAP_POSIX_LOCKS,
+        FUSE_CAP_POSIX_ACL,
+        FUSE_CAP_EXPORT_SUPPORT,
 #if MGC_FUSE_PASSTHROUGH
         FUSE_CAP_HANDLE_KILLPRIV_V2,
 #endif
     };
     static const uint64_t on[] = {
-        FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS,   FUSE_CAP_READDIRPLUS_AUTO,
+        FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS,    FUSE_CAP_READDIRPLUS_AUTO,
         FUSE_CAP_DONT_MASK,       FUSE_CAP_CACHE_SYMLINKS, FUSE_CAP_ATOMIC_O_TRUNC,
         FUSE_CAP_ASYNC_READ,
     };
@@ -143,8 +149,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     for (size_t i = 0; i < ARRAY_SIZE(on); i++)
         (void)want(conn, on[i], true);
     ask_passthrough(m, conn);
-    conn->max_write = atomic_load(&m->passthrough) ? MGC_MOUNT_WRITE_BYTES_PASSTHROUGH
-                                                   : MGC_MOUNT_WRITE_BYTES;
+    conn->max_write =
+        atomic_load(&m->passthrough) ? MGC_MOUNT_WRITE_BYTES_PASSTHROUGH : MGC_MOUNT_WRITE_BYTES;
 #if MGC_FUSE_PASSTHROUGH
     conn->no_interrupt = 1;
 #endif

@@ -135,8 +135,7 @@ void mgc_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void mgc_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
-    mgc_mount_reply(req, "flush",
-                    mgc_tree_flush(mgc_mount_of(req)->tree, mgc_mount_handle(fi)));
+    mgc_mount_reply(req, "flush", mgc_tree_flush(mgc_mount_of(req)->tree, mgc_mount_handle(fi)));
 }
 
 void mgc_op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset,

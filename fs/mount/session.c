@@ -34,7 +34,8 @@ enum {
     FUSERMOUNT_US = 10000000 /* deadline of the helper of unprivileged unmounts */
 };
 
-static void log_libfuse(enum fuse_log_level level, const char *format, va_list args)
+static void MGC_PRINTF(2, 0)
+    log_libfuse(enum fuse_log_level level, const char *format, va_list args)
 {
     char line[512];
 
@@ -359,8 +360,7 @@ int mgc_mount_stop(struct mgc_mount *m, bool lazy, struct mgc_err *err)
     (void)pthread_mutex_unlock(&m->lock);
     seen = unmounted ? SEEN_GONE : look(m);
     if (seen == SEEN_OTHER)
-        return mgc_err_say(err, -EBUSY,
-                           "could not unmount '%s': something else is mounted over it",
+        return mgc_err_say(err, -EBUSY, "could not unmount '%s': something else is mounted over it",
                            MGC_SHOW(mountpoint));
     if (seen == SEEN_OURS)
         r = unmount(mountpoint, lazy);

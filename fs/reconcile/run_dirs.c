@@ -49,7 +49,7 @@ static void settle(struct mgc_dirs *d, uint32_t row)
     const struct mgc_dir_row *above;
 
     self->resolved = true;
-    if (self->id == MGC_ROOT_DIR) { /* the tree itself: its birth says nothing about a path */
+    if (self->id == MGC_ROOT_DIR) {
         self->placed = true;
         if (self->born_us < 0)
             self->born_us = 0;

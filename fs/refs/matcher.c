@@ -21,6 +21,8 @@ int mgc_matcher_new(const struct mgc_matcher_spec *spec, struct mgc_matcher **re
     if (m == NULL)
         return mgc_err_set(err, -ENOMEM, "could not make the set of live paths");
     m->spec = *spec;
+    m->window_bytes = MGC_WINDOW_BYTES;
+    m->overlap_bytes = MGC_OVERLAP_BYTES;
     r = mgc_liveset_init(&m->set, spec->seed, spec->memory_bytes);
     if (r < 0) {
         free(m);
@@ -380,12 +382,11 @@ void mgc_matcher_scan(struct mgc_matcher *m, const struct mgc_reading *r, enum m
 }
 
 /* Where the part after the one at `at` begins: near its end, at a character that ends names. */
-static size_t next_part(const char *text, size_t at)
+static size_t next_part(const struct mgc_matcher *m, const char *text, size_t at)
 {
-    enum { BACK_MAX = 8192 };
-    size_t next = at + MGC_WINDOW_BYTES;
+    size_t next = at + m->window_bytes, back_max = m->window_bytes / 16;
 
-    for (size_t i = next; i > next - BACK_MAX; i--)
+    for (size_t i = next; i > next - back_max; i--)
         if (text[i] != '\0' && strchr(" \n\t\"'<>,;/", text[i]) != NULL)
             return i;
     return next;
@@ -393,9 +394,8 @@ static size_t next_part(const char *text, size_t at)
 
 static int read_part(struct mgc_matcher *m, const char *text, size_t bytes, size_t at, size_t *next)
 {
-    size_t end = bytes - at <= MGC_WINDOW_BYTES + MGC_OVERLAP_BYTES
-                     ? bytes
-                     : at + MGC_WINDOW_BYTES + MGC_OVERLAP_BYTES;
+    size_t span = m->window_bytes + m->overlap_bytes;
+    size_t end = bytes - at <= span ? bytes : at + span;
     struct mgc_reading part = {.text = text + at,
                                .bytes = end - at,
                                .verbatim = true,
@@ -403,7 +403,7 @@ static int read_part(struct mgc_matcher *m, const char *text, size_t bytes, size
                                .open_end = end < bytes};
     int r;
 
-    *next = end == bytes ? bytes : next_part(text, at);
+    *next = end == bytes ? bytes : next_part(m, text, at);
     m->part_at = at;
     m->part_own = *next - at;
     if (end == bytes)
@@ -427,7 +427,7 @@ int mgc_matcher_text(struct mgc_matcher *m, const char *text, size_t bytes, bool
     m->weak = weak;
     m->whole = false;
     m->failed = 0;
-    m->single = bytes <= MGC_WINDOW_BYTES + MGC_OVERLAP_BYTES;
+    m->single = bytes <= m->window_bytes + m->overlap_bytes;
     mgc_met_clear(&m->met);
     for (size_t at = 0; r == 0 && at < bytes;)
         r = read_part(m, text, bytes, at, &at);

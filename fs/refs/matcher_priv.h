@@ -71,6 +71,7 @@ struct mgc_matcher {
     size_t count, capacity;
     bool sealed;
     int64_t references;
+    size_t window_bytes, overlap_bytes; /* as above; smaller in tests */
 
     /* The text being read. */
     bool weak, whole, single; /* single: one part holds all of it */

@@ -22,6 +22,7 @@ struct field {
     const char *text;
     size_t at, end; /* in the reading */
     enum level level;
+    bool cut; /* a URL's query or a sentence's punctuation was cut off */
 };
 
 static bool is_space(char c)
@@ -32,6 +33,38 @@ static bool is_space(char c)
 static bool is_alnum(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* clang-format off */
+enum { LINES = 1, LISTS = 2, B = LINES | LISTS, L = LISTS };
+static const uint8_t separators[128] = {
+    B, B, B, B, B, B, B, B, B, B, B, B, B, B, B, B,
+    B, B, B, B, B, B, B, B, B, B, B, B, B, B, B, B,
+    0, 0, B, 0, 0, 0, 0, B, L, L, L, 0, L, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, L, B, L, B, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, L, 0, L, 0, 0,
+    B, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, L, B, L, 0, 0,
+};
+/* clang-format on */
+
+/* What separates the fields of a level. */
+static bool separates(enum level level, char c, uint8_t kind)
+{
+    unsigned char byte = (unsigned char)c;
+    unsigned of = byte < 0x80 ? separators[byte] : 0;
+
+    switch (level) {
+    case LEVEL_WHOLE:
+        return false;
+    case LEVEL_LINES:
+        return (of & LINES) != 0;
+    case LEVEL_LISTS:
+        return (of & LISTS) != 0;
+    default:
+        return (kind & (MGC_KIND_NAME | MGC_KIND_DOT | MGC_KIND_SLASH | MGC_KIND_WORD)) == 0;
+    }
 }
 
 /* True when a found path overlaps [at, end). */
@@ -168,32 +201,53 @@ static bool is_sentence(const struct field *f)
     return false;
 }
 
+/* Bytes of a name before a URL's query or fragment. */
+static size_t query_at(const char *text, size_t bytes)
+{
+    size_t at = 0;
+
+    while (at < bytes && text[at] != '?' && text[at] != '#')
+        at++;
+    return at;
+}
+
 /* A name that may be that of a missing file. */
 static bool may_be_file(struct mgc_matcher *m, const struct field *f, size_t name)
 {
     const char *text = f->text + name;
-    size_t bytes = f->end - name;
+    size_t bytes = f->end - name, query = query_at(text, bytes);
 
-    if (bytes > MGC_NAME_BYTES_MAX || text[0] == '?' || text[0] == '#')
+    if (bytes > MGC_NAME_BYTES_MAX || query == 0)
         return false;
+    if (query < bytes && has_extension(text, query))
+        return false; /* the field comes again without the query */
     if (bytes <= 2 && memcmp(text, "..", bytes) == 0)
         return false;
     if (has_extension(text, bytes))
         return true;
-    if (f->level == LEVEL_WHOLE)
-        return memchr(text, ' ', bytes) == NULL;
+    if (f->level == LEVEL_WHOLE && !f->cut)
+        return mgc_scan_is_plain(text, bytes);
     return f->level == LEVEL_WORDS && mgc_liveset_has_tail(&m->set, text, bytes);
+}
+
+static bool is_one_word(const struct field *f)
+{
+    for (size_t i = f->at; i < f->end; i++)
+        if (f->text[i] == ' ' || separates(LEVEL_LISTS, f->text[i], 0))
+            return false;
+    return true;
 }
 
 static void find_missing(struct mgc_matcher *m, const struct mgc_scan *scan, const struct field *f)
 {
     size_t at = path_start(f), name;
-    bool any = f->level == LEVEL_WHOLE;
+    bool whole = f->level == LEVEL_WHOLE;
+    bool any = whole && is_one_word(f); /* then its directory may be missing too */
 
     if (at == f->end || is_sentence(f) || memchr(f->text + at, '\n', f->end - at) != NULL)
         return;
     if (memchr(f->text + at, '/', f->end - at) == NULL) {
-        if (any && may_be_file(m, f, at) && has_extension(f->text + at, f->end - at) &&
+        if (whole && may_be_file(m, f, at) && has_extension(f->text + at, f->end - at) &&
             mgc_liveset_has_root_tail(&m->set, f->text + at, f->end - at))
             report_missing(m, f, at);
         return;
@@ -260,46 +314,14 @@ static int take(struct mgc_matcher *m, const struct mgc_reading *r, struct field
     if (f.at == f.end || f.end - f.at > MGC_FIELD_BYTES_MAX || is_resolved(m, f.at, f.end))
         return 0;
     e = take_unresolved(m, r, &f);
-    for (cut = f.at + 1; cut < f.end && f.text[cut] != '?' && f.text[cut] != '#'; cut++)
-        ;
+    cut = f.at + 1 + query_at(f.text + f.at + 1, f.end - f.at - 1);
     while (cut > f.at && strchr(".,;:!", f.text[cut - 1]) != NULL)
         cut--;
     if (e < 0 || cut == f.end || cut == f.at)
         return e;
     f.end = cut;
+    f.cut = true;
     return take_unresolved(m, r, &f);
-}
-
-/* clang-format off */
-enum { LINES = 1, LISTS = 2, B = LINES | LISTS, L = LISTS };
-static const uint8_t separators[128] = {
-    B, B, B, B, B, B, B, B, B, B, B, B, B, B, B, B,
-    B, B, B, B, B, B, B, B, B, B, B, B, B, B, B, B,
-    0, 0, B, 0, 0, 0, 0, B, L, L, L, 0, L, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, L, B, L, B, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, L, 0, L, 0, 0,
-    B, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, L, B, L, 0, 0,
-};
-/* clang-format on */
-
-/* What separates the fields of a level. */
-static bool separates(enum level level, char c, uint8_t kind)
-{
-    unsigned char byte = (unsigned char)c;
-    unsigned of = byte < 0x80 ? separators[byte] : 0;
-
-    switch (level) {
-    case LEVEL_WHOLE:
-        return false;
-    case LEVEL_LINES:
-        return (of & LINES) != 0;
-    case LEVEL_LISTS:
-        return (of & LISTS) != 0;
-    default:
-        return (kind & (MGC_KIND_NAME | MGC_KIND_DOT | MGC_KIND_SLASH | MGC_KIND_WORD)) == 0;
-    }
 }
 
 static int take_level(struct mgc_matcher *m, const struct mgc_reading *r, enum level level)

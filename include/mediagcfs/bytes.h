@@ -33,7 +33,8 @@ bool mgc_utf8_valid(const char *bytes, size_t count);
 
 /*
  * Writes `bytes` for a person: printable ASCII and valid UTF-8 as they are, everything else,
- * control characters and the backslash as \xNN.  Always terminates; a cut ends in "...".  Returns `out`.
+ * control characters and the backslash as \xNN.  Always terminates; a cut ends in "...".  Returns
+ * `out`.
  */
 const char *mgc_escape(char *out, size_t out_bytes, const char *bytes, size_t count);
 /* For one use inside a message: a buffer on the stack. */

@@ -5,12 +5,13 @@
  *          dispatches; a store implements struct mgc_catalog_ops; tests wrap one.
  * Layer    2.  Uses base, sys.
  * Threads  A handle may be shared: calls are serialised inside.  Readers that must not wait for a
- *          writer open a second, read-only handle.
+ *          writer open a second, read-only handle.  Callbacks of readers run without any lock and
+ *          may call the catalog; again() of see_dir must not.
  * Units    *_us: microseconds since 1970 UTC; 0 means unknown.  Paths: see path.h.
  * Errors   Negative codes; MGC_E_CORRUPT, MGC_E_VERSION at open.  ret_ only on success.
  * Crash    Each call that changes rows is one transaction, durable when it returns
- *          (synchronous=FULL), or is undone.  G6: losing any suffix of the catalog never makes an
- *          entry collectable earlier: births are then "when first seen".
+ *          (synchronous=FULL; for see_dir see there), or is undone.  G6: losing any suffix of the
+ * catalog never makes an entry collectable earlier: births are then "when first seen".
  */
 #ifndef MEDIAGCFS_CATALOG_H
 #define MEDIAGCFS_CATALOG_H
@@ -189,7 +190,13 @@ struct mgc_catalog_ops {
     /* Applies changes in order, in one transaction.  OPEN changes touch the array only. */
     int (*apply)(struct mgc_catalog *c, const struct mgc_change *changes, size_t count,
                  struct mgc_err *err);
-    /* Brings the rows of one directory in line with what a verification saw. */
+    /*
+     * Brings the rows of one directory in line with what a verification saw; makes the rows of
+     * directories above it that are missing.  What is new is born at read_us or its change time,
+     * whichever is later.  `again` NULL: the listing is believed.  Durable with the next change
+     * of another kind or flush(); a directory with thousands of differences is committed in parts,
+     * its own row (changed_us) last.  -ESTALE: its row was removed between two parts.
+     */
     int (*see_dir)(struct mgc_catalog *c, const struct mgc_seen_dir *seen,
                    struct mgc_seen_result *ret_result, struct mgc_err *err);
     /* The directory's row by path; -ENOENT. ret_dir->name is not set. */
@@ -222,26 +229,31 @@ struct mgc_catalog_ops {
                         const int64_t *ids, size_t count, struct mgc_err *err);
     /* Every wait starts again: maturity and proofs are forgotten (clock steps, H8). */
     int (*restart_waits)(struct mgc_catalog *c, struct mgc_err *err);
-    /* Findings replace those of older runs when the run ends. */
+    /* Findings replace those of older runs when the run ends complete; those of a run that ends
+     * incomplete are dropped and the older ones stay. */
     int (*findings_add)(struct mgc_catalog *c, int64_t run, const struct mgc_finding *rows,
                         size_t count, struct mgc_err *err);
     int (*findings)(struct mgc_catalog *c, enum mgc_finding_kind kind, mgc_finding_fn *each,
                     void *arg, struct mgc_err *err);
 
     /* Held files: the journal.  Each call is one commit for the whole batch, durable on return. */
-    /* Inserts rows as MOVING; sets id of each from the id sequence. */
+    /* Inserts rows as MOVING; sets id of each from the id sequence, and dir_id where it is 0.
+     * MGC_E_BUSY: a row for one of the paths is MOVING already; none of the batch is inserted. */
     int (*held_begin)(struct mgc_catalog *c, struct mgc_held *rows, size_t count,
                       struct mgc_err *err);
     /* MOVING -> HELD at held_us; removes the entries' rows (entry_id) in the same commit. */
     int (*held_finish)(struct mgc_catalog *c, const int64_t *ids, size_t count, int64_t held_us,
                        struct mgc_err *err);
-    /* HELD -> RESTORING to `to`; -> PURGING; back -> HELD. */
+    /* HELD -> RESTORING to `to`; -> PURGING; back -> HELD.  A transition from another state is
+     * MGC_E_CONFLICT, one already made is 0, an unknown id -ENOENT; purging a pinned row is
+     * MGC_E_REFUSED.  Batches are all or nothing. */
     int (*held_restoring)(struct mgc_catalog *c, int64_t id, const char *to, bool heal,
                           struct mgc_err *err);
     int (*held_purging)(struct mgc_catalog *c, const int64_t *ids, size_t count,
                         struct mgc_err *err);
     int (*held_back)(struct mgc_catalog *c, int64_t id, struct mgc_err *err);
-    /* Removes rows (file stayed in the tree, was restored, or is purged). */
+    /* Removes rows (file stayed in the tree, was restored, or is purged); unknown ids: no matter.
+     */
     int (*held_forget)(struct mgc_catalog *c, const int64_t *ids, size_t count,
                        struct mgc_err *err);
     /* The file is back at `path`: inserts its entry (born = now_us, healed_us = now_us if heal)
@@ -249,7 +261,8 @@ struct mgc_catalog_ops {
     int (*held_returned)(struct mgc_catalog *c, int64_t id, const char *path,
                          const struct mgc_file_stat *stat, int64_t now_us, bool heal,
                          struct mgc_err *err);
-    /* Adopts a slot found without a row (catalog lost): inserts it as HELD with its own id. */
+    /* Adopts a slot found without a row (catalog lost): inserts it as HELD with its own id.
+     * -EEXIST: the row is there.  MGC_E_LIMIT: no id of ours. */
     int (*held_adopt)(struct mgc_catalog *c, const struct mgc_held *row, struct mgc_err *err);
     int (*held_prove)(struct mgc_catalog *c, const int64_t *ids, size_t count, int64_t t0_us,
                       int64_t run, struct mgc_err *err);
@@ -277,12 +290,14 @@ struct mgc_catalog {
 };
 
 /* Names of meta values used by more than one layer. */
-#define MGC_META_TREE_ID "tree_id"              /* text: must equal .mediagcfs/tree (H10) */
-#define MGC_META_INCOMPLETE "incomplete"        /* 1: something was missed, verify again */
-#define MGC_META_VERIFIED "verified_us"         /* end of the last complete verification, 0 */
-#define MGC_META_MOUNTED "mounted_us"           /* start of the present service */
-#define MGC_META_ALIVE "alive_us"               /* last sign of life of the daemon */
-#define MGC_META_CLEAN "clean"                  /* 1 after an orderly stop */
+#define MGC_META_TREE_ID "tree_id"       /* text: must equal .mediagcfs/tree (H10) */
+#define MGC_META_INCOMPLETE "incomplete" /* 1: something was missed, verify again */
+#define MGC_META_VERIFIED "verified_us"  /* end of the last complete verification, 0 */
+#define MGC_META_MOUNTED "mounted_us"    /* start of the present service */
+#define MGC_META_ALIVE "alive_us"        /* last sign of life of the daemon */
+/* 1 after an orderly stop: set after the last change; seals the array.  Cleared by any change of
+ * the array that comes later, before it is made. */
+#define MGC_META_CLEAN "clean"
 #define MGC_META_BOOT_ID "boot_id"              /* text */
 #define MGC_META_CLOCK_OFFSET "clock_offset_us" /* wall clock minus boot clock (H8) */
 #define MGC_META_HOLD_UNTIL "hold_until_us"     /* INT64_MAX: until `resume` */

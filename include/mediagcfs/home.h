@@ -31,10 +31,9 @@ struct mgc_home {
 
 /*
  * Opens or creates it and takes the lock.  MGC_E_BUSY: another daemon or command has it (named by
- * pid where it can be).  MGC_E_CONFLICT: a `.mediagcfs` that is not ours, or has lost a part.
- * MGC_E_CORRUPT: `ids` is not what we wrote.  MGC_E_VERSION: a newer version made it.  -EROFS and
- * others as they come.  Every one but the last two kinds leaves the tree as it was found; *home is
- * written on success only.
+ * pid where it can be).  MGC_E_CONFLICT: a `.mediagcfs` that is not ours (left as it was found) or
+ * has lost a part.  MGC_E_CORRUPT: `ids` is not what we wrote.  MGC_E_VERSION: a newer version made
+ * it.  -EROFS and others as they come.  *home is written on success only.
  */
 MGC_MUST_CHECK int mgc_home_open(struct mgc_os *os, int root_fd, struct mgc_home *home,
                                  struct mgc_err *err);

@@ -71,8 +71,8 @@ static int again(struct mgc_catalog *c, int r)
         return B->ops->member args;                                                                \
     }
 // clang-format off
-typedef struct mgc_catalog C;
-typedef struct mgc_err E;
+#define C struct mgc_catalog
+#define E struct mgc_err
 READS(int, meta_get, (C *c, const char *k, int64_t *v), (B, k, v))
 CHANGES(meta_set, (C *c, const char *k, int64_t v, E *e), (B, k, v, e))
 READS(int, meta_text_get, (C *c, const char *k, char *o, size_t n), (B, k, o, n))
@@ -112,6 +112,9 @@ READS(int, events, (C *c, int64_t a, int64_t s, int l, mgc_event_fn *f, void *x,
 READS(int64_t, opened_us, (C *c, int64_t id), (B, id))
 CHANGES(flush, (C *c, E *e), (B, e))
 // clang-format on
+#undef B
+#undef C
+#undef E
 
 static void w_close(struct mgc_catalog *c)
 {

@@ -12,15 +12,20 @@ struct tree {
     struct mgc_seen_name now[NAMES_MAX];
     size_t count, asked;
     int fail;
+    size_t fail_after; /* so many answers */
 };
 
 static int ask(void *arg, const char *name, struct mgc_file_stat *ret_stat)
 {
     struct tree *tree = arg;
 
-    tree->asked++;
-    if (tree->fail < 0)
+    if (tree->fail < 0 && tree->asked >= tree->fail_after)
         return tree->fail;
+    tree->asked++;
+    if (tree->fail < 0) {
+        *ret_stat = a_file(tree->asked, 3, T0);
+        return 0;
+    }
     for (size_t i = 0; i < tree->count; i++)
         if (strcmp(tree->now[i].name, name) == 0) {
             *ret_stat = tree->now[i].stat;
@@ -313,6 +318,14 @@ static void a_big_directory_is_written_in_parts(void **state)
     struct fixture *f = *state;
     mgc_autofree struct mgc_seen_name *names = calloc(COUNT, sizeof(*names));
     mgc_autofree char *text = calloc(COUNT, 16);
+    struct tree tree = {.fail = -EIO, .fail_after = 5000};
+    struct mgc_seen_dir seen = {.path = "big",
+                                .stat = a_dir(500, T0),
+                                .read_us = T0,
+                                .count = COUNT,
+                                .again = ask,
+                                .arg = &tree};
+    struct mgc_seen_result result;
     struct mgc_dir dir;
 
     assert_non_null(names);
@@ -321,7 +334,14 @@ static void a_big_directory_is_written_in_parts(void **state)
         (void)snprintf(text + 16 * i, 16, "f%08zu", i);
         names[i] = (struct mgc_seen_name){text + 16 * i, a_file(i + 1, 3, T0)};
     }
-    assert_int_equal(see(f, "big", names, COUNT, NULL).added, COUNT);
+    /* An error in a later part leaves the parts before it, and the directory unverified. */
+    seen.names = names;
+    assert_int_equal(f->c->ops->see_dir(f->c, &seen, &result, &f->err), -EIO);
+    ok(f, f->c->ops->dir_find(f->c, "big", &dir));
+    assert_int_equal(dir.changed_us, 0);
+    assert_int_equal(dir.verified_us, 0);
+    assert_totals(f, 4096, 3 * 4096);
+    assert_int_equal(see(f, "big", names, COUNT, NULL).added, COUNT - 4096);
     assert_totals(f, COUNT, 3 * COUNT);
     ok(f, f->c->ops->dir_find(f->c, "big", &dir));
     assert_int_equal(dir.verified_us, T0 + 2 * HOUR);

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include <sys/wait.h>
+
 #include "mediagcfs/bytes.h"
 #include "mediagcfs/os.h"
 #include "pg_cluster.h"
@@ -35,7 +37,7 @@ static void world_open_as(struct world *w, const char *role, const char *templat
     char sql[200];
     char *conninfo;
 
-    pg_do(outside, "DROP DATABASE IF EXISTS world");
+    pg_do(outside, "DROP DATABASE IF EXISTS world WITH (FORCE)");
     (void)snprintf(sql, sizeof(sql), "CREATE DATABASE world OWNER app %s", template);
     pg_do(outside, sql);
     PQfinish(outside);
@@ -113,12 +115,12 @@ static void every_text_like_type(void **state)
     world_open(&w);
     pg_do(w.admin, "CREATE EXTENSION citext; CREATE EXTENSION hstore");
     pg_do(w.app,
-          "CREATE DOMAIN path AS varchar(100); CREATE DOMAIN paths AS path[];"
-          "CREATE DOMAIN raw AS bytea; CREATE TYPE pair AS (n int, p path);"
+          "CREATE DOMAIN file AS varchar(100); CREATE DOMAIN files AS file[];"
+          "CREATE DOMAIN raw AS bytea; CREATE TYPE pair AS (n int, p file);"
           "CREATE TYPE state AS ENUM ('new', 'old');"
           "CREATE TYPE image AS ENUM ('img/none.png', 'img/some.png');"
           "CREATE TABLE t(a text, b varchar(50), c char(12), d citext, e json, f jsonb, g xml,"
-          " h hstore, i bytea, j text[], k path, l paths, m pair, n raw, o bytea[], p image,"
+          " h hstore, i bytea, j text[], k file, l files, m pair, n raw, o bytea[], p image,"
           " q name, z_int int, z_uuid uuid, z_time timestamptz, z_state state, z_num numeric[])");
     pg_do(w.app,
           "INSERT INTO t VALUES ('x/a', 'x/b', 'x/c', 'x/d', '{\"p\": \"x\\/e\"}', '[\"x/f\"]',"
@@ -723,26 +725,32 @@ static void we_give_way_within_two_seconds(void **state)
 static void we_give_way_while_the_server_is_silent(void **state)
 {
     struct world w;
-    struct blocked b;
-    PGresult *res;
+    int64_t began_us;
+    int status;
+    pid_t child;
 
     (void)state;
     world_open(&w);
     pg_do(w.app, "CREATE TABLE t(a text); INSERT INTO t VALUES ('x')");
     w.conf.scan = MGC_SCAN_COLUMNS;
-    w.conf.query = (struct mgc_conf_list){
-        (char *[]){TEXT("SELECT a FROM t UNION ALL SELECT a FROM t, pg_sleep(30)")}, 1};
-    b = (struct blocked){.session = w.app, .sql = "ALTER TABLE t ADD b text"};
+    w.conf.query = (struct mgc_conf_list){(char *[]){TEXT("SELECT a FROM t, pg_sleep(30)")}, 1};
     (void)begin(&w);
-    w.seen.act_at = 1;
-    w.seen.act = ask_for_lock;
-    w.seen.act_arg = &b;
-    /* The first row is not flushed by the server: ask for the lock from a timer instead. */
-    ask_for_lock(&b);
-    res = PQgetResult(w.app);
-    assert_int_equal(PQresultStatus(res), PGRES_COMMAND_OK); /* nothing was locked yet */
-    PQclear(res);
-    assert_null(PQgetResult(w.app));
+    child = fork(); /* the application in a migration */
+    assert_true(child >= 0);
+    if (child == 0) {
+        PGconn *session = pg_cluster_session(&cluster, "app", "world");
+
+        (void)usleep(500000);
+        began_us = mgc_monotonic_us();
+        pg_do(session, "ALTER TABLE t ADD b text");
+        _exit(mgc_monotonic_us() - began_us < 2000000 ? 0 : 1);
+    }
+    began_us = mgc_monotonic_us();
+    assert_int_equal(scan(&w, MGC_DEPTH_CONFIGURED), MGC_E_INCOMPLETE);
+    assert_non_null(strstr(w.err.text, "somebody waits for us"));
+    assert_true(mgc_monotonic_us() - began_us < 5000000);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
     world_close(&w);
 }
 

@@ -390,6 +390,8 @@ static int os_sync_dir(struct mgc_os *os, int dir_fd)
 {
     int dir = M.fd_node[dir_fd], n;
 
+    if (M.on_sync != NULL)
+        M.on_sync();
     GATE();
     n = M.syncs++;
     for (int i = 0; n != M.mute_sync && i < M.changes; i++) {

@@ -86,6 +86,7 @@ struct machine {
     int syncs, mute_sync; /* the n-th sync_dir since machine_arm() says 0 and does nothing; -1 */
     bool mute_mark;       /* origins are not written */
     void (*on_begun)(void); /* the application acts while a move is being announced */
+    void (*on_sync)(void);  /* called before each sync_dir: something slow is about to begin */
     uint64_t seed;
 
     struct node node[MACHINE_NODES_MAX];
@@ -131,6 +132,9 @@ int app_unlink(const char *path);
 int app_rename(const char *from, const char *to); /* files, replacing; directories, never */
 int app_rmdir(const char *path);
 int app_write(const char *path, int64_t content); /* waits for a lease, as open() does */
+
+/* Somebody with root puts another file into a slot. */
+void stranger_in_slot(int64_t id, int64_t content);
 
 /* ---- looking ---- */
 int machine_find(const char *path); /* node, or -1 */

@@ -243,6 +243,21 @@ int app_write(const char *path, int64_t content)
     return 0;
 }
 
+void stranger_in_slot(int64_t id, int64_t content)
+{
+    char path[64];
+    int node;
+
+    (void)snprintf(path, sizeof(path), ".mediagcfs/slots/%lld", (long long)id);
+    node = machine_find(path);
+    if (node < 0)
+        return;
+    truth_set(M.node[node].content, TRUTH_GONE);
+    take_name(path);
+    assert_int_equal(make(path, S_IFREG | 0640, content), 0);
+    catalog_note_gone(path);
+}
+
 /* ---- looking ---- */
 
 static int count_copies(int dir, const char *prefix, int64_t content, char *ret_path, size_t bytes)

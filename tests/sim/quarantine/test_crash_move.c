@@ -133,6 +133,7 @@ static void the_next_move_settles_a_failed_one(void **state)
             machine_arm(MACHINE_NONE, -1);
             (void)move_all(outcomes);
             assert_sound("second move", step);
+            assert_false(M.q->unsettled);
         }
         assert_in_range(step, STEPS_MIN, STEPS_MAX - 1);
     }
@@ -299,6 +300,92 @@ static void a_directory_that_was_elsewhere_is_young(void **state)
     assert_sound("there and back", 0);
 }
 
+/* What changes neither name nor content counts too: a second name, a chmod. */
+static void act_link(void)
+{
+    M.node[machine_find("docs/b.bin")].nlink = 2;
+}
+static void act_chmod(void)
+{
+    M.node[machine_find("docs/b.bin")].ctime_us++;
+}
+
+static void a_second_look_sees_more_than_the_name(void **state)
+{
+    struct mgc_move_outcome outcome;
+    struct mgc_candidate candidate;
+
+    (void)state;
+    site(5);
+    M.on_begun = act_link;
+    candidate = machine_candidate("docs/b.bin");
+    assert_int_equal(mgc_quarantine_move(M.q, &candidate, 1, 1, &outcome, NULL), 0);
+    assert_int_equal(outcome.code, MGC_E_UNMOVABLE);
+
+    site(5);
+    M.on_begun = act_chmod;
+    candidate = machine_candidate("docs/b.bin");
+    candidate.horizon_us = INT64_MAX;
+    assert_int_equal(mgc_quarantine_move(M.q, &candidate, 1, 1, &outcome, NULL), 0);
+    assert_int_equal(outcome.code, -ESTALE);
+}
+
+/* A stranger moved by name is back before anything slow happens. */
+static void assert_stranger_is_back(void)
+{
+    char path[256] = "";
+
+    if (machine_copies(102, path, sizeof(path)) == 1)
+        assert_string_equal(path, "docs/b.bin");
+}
+
+static void a_stranger_is_back_at_once(void **state)
+{
+    struct mgc_move_outcome outcomes[FILES];
+    bool full = false;
+
+    (void)state;
+    for (int step = 0; !full && step < STEPS_MAX; step++) {
+        site(5);
+        M.act = act_replace;
+        M.on_sync = assert_stranger_is_back;
+        machine_arm(MACHINE_ACT, step);
+        (void)move_all(outcomes);
+        full = M.step <= step;
+    }
+    assert_true(full);
+}
+
+/*
+ * Names went into a slot and back, rows and origins are gone: a power cut must not bring the first
+ * rename without the second, for nobody would know the slot then.
+ */
+static void what_came_back_is_back_on_the_disk(void **state)
+{
+    static void (*const acts[])(void) = {act_replace_by_rename, act_write, act_open_writer};
+
+    (void)state;
+    for (size_t a = 0; a < ARRAY_SIZE(acts); a++)
+        for (uint64_t seed = 0; seed < 8; seed++) {
+            bool full = false;
+
+            for (int step = 0; !full && step < STEPS_MAX; step++) {
+                struct mgc_move_outcome outcomes[FILES];
+
+                site(seed);
+                M.act = acts[a];
+                machine_arm(MACHINE_ACT, step);
+                (void)move_all(outcomes);
+                full = M.step <= step;
+                M.forget = true;
+                M.helds = 0; /* the catalog goes with it */
+                (void)machine_restart();
+                assert_sound("power cut after a return", step);
+            }
+            assert_true(full);
+        }
+}
+
 /* ---- leaving something out is noticed ---- */
 
 /* The n-th sync does nothing; after the full run the power goes. */
@@ -421,6 +508,9 @@ int main(void)
         cmocka_unit_test(the_application_acts_at_every_step),
         cmocka_unit_test(what_happens_during_the_commit_is_seen),
         cmocka_unit_test(a_directory_that_was_elsewhere_is_young),
+        cmocka_unit_test(a_second_look_sees_more_than_the_name),
+        cmocka_unit_test(a_stranger_is_back_at_once),
+        cmocka_unit_test(what_came_back_is_back_on_the_disk),
         cmocka_unit_test(no_sync_can_be_left_out),
         cmocka_unit_test(the_quarantine_is_synced_first),
         cmocka_unit_test(a_lost_catalog_is_made_good_by_origins),

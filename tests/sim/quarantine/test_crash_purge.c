@@ -174,6 +174,36 @@ static void an_upload_at_every_step_survives(void **state)
     assert_true(full);
 }
 
+/* Q5: only in the one step between the last look and the unlink can a stranger be hit. */
+static void act_stranger(void)
+{
+    stranger_in_slot(ids[0], 105);
+}
+
+static void a_stranger_in_the_slot_is_not_deleted(void **state)
+{
+    bool full = false;
+    int hit = 0;
+
+    (void)state;
+    for (int step = 0; !full && step < STEPS_MAX; step++) {
+        int outcomes[FILES];
+
+        site(1);
+        for (int64_t content = 1; content <= 3; content++)
+            machine_may_go(content);
+        M.act = act_stranger;
+        machine_arm(MACHINE_ACT, step);
+        (void)purge(ids, FILES, outcomes);
+        full = M.step <= step;
+        for (int i = 0; i < M.truths; i++)
+            if (M.truth[i].content == 105)
+                hit += machine_copies(105, NULL, 0) == 0;
+    }
+    assert_true(full);
+    assert_in_range(hit, 0, 1);
+}
+
 static void emptied_directories_go_with_the_last_file(void **state)
 {
     int outcomes[FILES];
@@ -258,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_failure_or_lie_at_every_step),
         cmocka_unit_test(no_sync_can_be_left_out),
         cmocka_unit_test(an_upload_at_every_step_survives),
+        cmocka_unit_test(a_stranger_in_the_slot_is_not_deleted),
         cmocka_unit_test(emptied_directories_go_with_the_last_file),
         cmocka_unit_test(a_parent_emptied_bit_by_bit_goes),
         cmocka_unit_test(other_empty_directories_stay),

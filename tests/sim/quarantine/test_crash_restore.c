@@ -167,6 +167,33 @@ static void the_application_acts_at_every_step(void **state)
     }
 }
 
+/* Q5: only in the one step between the last look and the rename can a stranger slip through. */
+static void act_stranger(void)
+{
+    stranger_in_slot(id_held, 105);
+}
+
+static void a_stranger_in_the_slot_stays_there(void **state)
+{
+    bool full = false;
+    int slipped = 0;
+
+    (void)state;
+    for (int step = 0; !full && step < STEPS_MAX; step++) {
+        char path[256] = "";
+
+        site(5);
+        M.act = act_stranger;
+        machine_arm(MACHINE_ACT, step);
+        (void)restore(NULL, true);
+        full = M.step <= step;
+        if (machine_copies(105, path, sizeof(path)) == 1)
+            slipped += !mgc_path_is_private(path);
+    }
+    assert_true(full);
+    assert_in_range(slipped, 0, 1);
+}
+
 static void no_sync_can_be_left_out(void **state)
 {
     bool last = false;
@@ -241,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_failure_or_lie_at_every_step),
         cmocka_unit_test(the_next_restore_goes_on),
         cmocka_unit_test(the_application_acts_at_every_step),
+        cmocka_unit_test(a_stranger_in_the_slot_stays_there),
         cmocka_unit_test(no_sync_can_be_left_out),
         cmocka_unit_test(the_tree_is_synced_first),
         cmocka_unit_test(directories_are_made_as_the_root_is),

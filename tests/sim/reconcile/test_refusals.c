@@ -86,6 +86,25 @@ static void an_approval_is_for_its_own_set(void **state)
     world_free(w);
 }
 
+/* The findings are the set: if they are not what was refused, nothing was approved. */
+static void an_approval_without_its_list_is_refused(void **state)
+{
+    struct world *w = usual();
+    char digest[17];
+
+    (void)state;
+    w->conf.reconcile.max_files = 5;
+    assert_code(w, world_run(w, true, NULL), 0);
+    w->now_us += 13 * HOUR;
+    assert_code(w, world_run(w, true, NULL), MGC_E_REFUSED);
+    (void)snprintf(digest, sizeof(digest), "%s", w->report.run.digest);
+    w->listed_count--;
+    assert_code(w, world_run(w, true, digest), MGC_E_REFUSED);
+    assert_non_null(strstr(w->err.text, "list of its files"));
+    assert_int_equal(w->moved, 0);
+    world_free(w);
+}
+
 static void an_approval_lifts_its_own_brakes_only(void **state)
 {
     struct world *w = usual();
@@ -336,6 +355,27 @@ static void a_late_nomination_waits_for_its_own_fence(void **state)
     world_free(w);
 }
 
+/* Transaction numbers of another database say nothing about this one. */
+static void a_fence_of_another_database_says_nothing(void **state)
+{
+    struct world *w = usual();
+    char digest[17];
+
+    (void)state;
+    w->fakes[0].script.invisible = true;
+    assert_code(w, world_run(w, true, NULL), 0);
+    w->now_us += 13 * HOUR;
+    w->fakes[0].script.identity = "system 2 database 5";
+    assert_code(w, world_run(w, true, NULL), MGC_E_REFUSED);
+    (void)snprintf(digest, sizeof(digest), "%s", w->report.run.digest);
+    assert_code(w, world_run(w, true, digest), 0);
+    assert_int_equal(w->moved, 0);
+    w->now_us += 13 * HOUR;
+    assert_code(w, world_run(w, true, NULL), 0); /* behind the fence of the approved run */
+    assert_int_equal(w->moved, 10);
+    world_free(w);
+}
+
 static void with_one_confirmation_the_run_waits(void **state)
 {
     struct world *w = usual();
@@ -349,7 +389,8 @@ static void with_one_confirmation_the_run_waits(void **state)
     assert_code(w, world_run(w, true, NULL), 0);
     assert_int_equal(w->moved, 10);
     assert_int_equal(w->horizons[0], w->now_us - DAY);
-    assert_true(w->fakes[0].begins >= 3); /* read in a snapshot later than their end */
+    /* Read in a snapshot that was taken after their end was seen. */
+    assert_true(w->fakes[0].begins_at_scan > w->fakes[0].begins_at_pass);
     world_free(w);
 }
 
@@ -418,6 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(too_many_candidates_are_refused_until_approved),
         cmocka_unit_test(an_approval_is_for_its_own_set),
+        cmocka_unit_test(an_approval_without_its_list_is_refused),
         cmocka_unit_test(an_approval_lifts_its_own_brakes_only),
         cmocka_unit_test(a_fall_is_refused_and_stays_refused),
         cmocka_unit_test(no_references_at_all_is_refused),
@@ -429,6 +471,7 @@ int main(void)
         cmocka_unit_test(with_two_confirmations_the_fence_costs_nothing),
         cmocka_unit_test(nothing_goes_while_the_old_transactions_are_open),
         cmocka_unit_test(a_late_nomination_waits_for_its_own_fence),
+        cmocka_unit_test(a_fence_of_another_database_says_nothing),
         cmocka_unit_test(with_one_confirmation_the_run_waits),
         cmocka_unit_test(a_wait_that_fails_names_who),
         cmocka_unit_test(a_damaged_history_ends_the_run),

@@ -226,12 +226,14 @@ static void born_written_changed_and_directories_are_young(void **state)
 
     (void)state;
     world_dir(w, "moved", OLD(w));
+    world_dir(w, "moved/deep", OLD(w));
     world_file(w, "moved/x.jpg", OLD(w));
+    world_file(w, "moved/deep/y.jpg", OLD(w));
     world_file(w, "docs/d.jpg", OLD(w));
     assert_code(w, world_run(w, true, NULL), 0);
     w->now_us += 13 * HOUR;
     world_rename(w, "moved", "renamed", true); /* H7: nothing of the file shows this */
-    change.stat = (struct mgc_file_stat){.id = {1003, 7021, MGC_ID_BIRTH},
+    change.stat = (struct mgc_file_stat){.id = {1005, 7035, MGC_ID_BIRTH},
                                          .mode = 0100644,
                                          .nlink = 1,
                                          .mtime_us = OLD(w),
@@ -240,6 +242,7 @@ static void born_written_changed_and_directories_are_young(void **state)
     assert_code(w, w->catalog->ops->apply(w->catalog, &change, 1, &w->err), 0);
     assert_code(w, world_run(w, true, NULL), 0);
     assert_string_equal(world_verdict(w, "renamed/x.jpg"), "young");
+    assert_string_equal(world_verdict(w, "renamed/deep/y.jpg"), "young");
     assert_string_equal(world_verdict(w, "docs/d.jpg"), "young");
     assert_int_equal(w->moved, 1);
     assert_true(world_has(w, "renamed/x.jpg"));
@@ -248,33 +251,54 @@ static void born_written_changed_and_directories_are_young(void **state)
 }
 
 /* A rename while the sources are read: the path that was searched for is not the one that is. */
-static int scans_with_rename;
+static struct {
+    const char *from, *to;
+    bool directory;
+    int calls;
+} late_rename;
+
 static int rename_during_scan(void *arg, struct mgc_err *err)
 {
     struct world *w = arg;
 
     (void)err;
-    if (scans_with_rename++ == 0)
-        world_rename(w, "docs/c.jpg", "docs/kept.jpg", false);
+    if (late_rename.calls++ == 0)
+        world_rename(w, late_rename.from, late_rename.to, late_rename.directory);
     return 0;
 }
 
 static void a_rename_during_the_run_is_young(void **state)
 {
-    struct world *w = usual(1);
+    static const struct {
+        const char *from, *to, *kept;
+        bool directory;
+    } rows[] = {
+        {"docs/c.jpg", "docs/kept.jpg", "docs/kept.jpg", false},
+        {"top/sub", "top/other", "top/other/c.jpg", true},
+        {"top", "bottom", "bottom/sub/c.jpg", true}, /* two levels above */
+    };
 
     (void)state;
-    w->conf.reconcile.grace_us = 0;
-    assert_code(w, world_run(w, true, NULL), 0);
-    w->now_us += 13 * HOUR;
-    scans_with_rename = 0;
-    w->host.flush = rename_during_scan;
-    w->now_us += 1; /* the rename comes after T0 */
-    w->fakes[0].script.lag_us = 1;
-    assert_code(w, world_run(w, true, NULL), 0);
-    assert_int_equal(w->moved, 0);
-    assert_true(world_has(w, "docs/kept.jpg"));
-    world_free(w);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct world *w = usual(1);
+
+        world_dir(w, "top", OLD(w));
+        world_dir(w, "top/sub", OLD(w));
+        world_file(w, "top/sub/c.jpg", OLD(w));
+        w->conf.reconcile.grace_us = 0;
+        assert_code(w, world_run(w, true, NULL), 0);
+        w->now_us += 13 * HOUR;
+        late_rename.from = rows[i].from;
+        late_rename.to = rows[i].to;
+        late_rename.directory = rows[i].directory;
+        late_rename.calls = 0;
+        w->host.flush = rename_during_scan;
+        w->fakes[0].script.lag_us = 1; /* the rename comes after the horizon */
+        assert_code(w, world_run(w, true, NULL), 0);
+        assert_int_equal(w->moved, 1); /* the other of the two */
+        assert_true(world_has(w, rows[i].kept));
+        world_free(w);
+    }
 }
 
 static void the_second_look_drops_what_came_late(void **state)
@@ -305,9 +329,10 @@ static void a_database_that_changes_during_the_run_ends_it(void **state)
     (void)state;
     assert_code(w, world_run(w, true, NULL), 0);
     w->now_us += 13 * HOUR;
-    w->fakes[0].script.identity = "system 2 database 5";
-    /* Pinned as system 1: the brake.  (Between scan and second look: mgc_work_reopen.) */
-    assert_code(w, world_run(w, true, NULL), MGC_E_REFUSED);
+    w->fakes[0].script.later_identity = "system 2 database 5"; /* the second look meets another */
+    assert_code(w, world_run(w, true, NULL), MGC_E_IDENTITY);
+    assert_int_equal(w->ended.result, MGC_RUN_INCOMPLETE);
+    assert_int_equal(w->fakes[0].asks, 0);
     nothing_moved(w);
     world_free(w);
 }
@@ -489,6 +514,24 @@ static void healing_has_its_limits(void **state)
     world_free(w);
 }
 
+/* The application unlinked it a moment ago; the row goes with the end of its transaction. */
+static void what_the_application_just_deleted_is_not_healed(void **state)
+{
+    struct world *w = usual(1);
+    int64_t id = world_unlinked(w, "docs/gone.jpg");
+
+    (void)state;
+    assert_true(id > 0);
+    world_row(w, 0, "public.photo", "image", "docs/gone.jpg");
+    assert_code(w, world_run(w, true, NULL), 0);
+    assert_int_equal(w->report.run.healed, 0);
+    w->now_us += 2 * DAY; /* a rolled-back transaction: it is needed after all */
+    assert_code(w, world_run(w, true, NULL), 0);
+    assert_int_equal(w->report.run.healed, 1);
+    assert_true(world_has(w, "docs/gone.jpg"));
+    world_free(w);
+}
+
 /* H5: the directory of a held file was renamed; the new name is mentioned. */
 static void a_held_file_follows_its_directory(void **state)
 {
@@ -595,6 +638,7 @@ int main(void)
         cmocka_unit_test(more_than_a_batch_is_moved),
         cmocka_unit_test(a_reference_heals),
         cmocka_unit_test(healing_has_its_limits),
+        cmocka_unit_test(what_the_application_just_deleted_is_not_healed),
         cmocka_unit_test(a_held_file_follows_its_directory),
         cmocka_unit_test(with_several_sources_one_run_is_not_enough),
         cmocka_unit_test(any_source_keeps_a_file_alive),

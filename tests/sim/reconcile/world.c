@@ -30,7 +30,9 @@ static int fake_begin(struct mgc_source *s, int64_t deadline_us, struct mgc_sour
         .oldest_us = x->invisible ? 0 : now_us - x->lag_us,
         .sees_transactions = x->sees,
         .fence = x->fence_text != NULL ? strdup(x->fence_text) : NULL,
-        .identity = strdup(x->identity),
+        .identity =
+            strdup(x->later_identity != NULL && f->begins > f->begins_before + 1 ? x->later_identity
+                                                                                 : x->identity),
         .progress = x->progress,
         .position = strdup(x->position != NULL ? x->position : ""),
     };
@@ -50,8 +52,10 @@ static int fake_fence(struct mgc_source *s, const char *fence, int64_t deadline_
     if (x->fence != 0)
         return mgc_err_say(err, x->fence, "could not ask source '%s'", s->name);
     if (fence == NULL || x->open_for == 0 ||
-        (x->open_fence != NULL && strcmp(x->open_fence, fence) != 0))
+        (x->open_fence != NULL && strcmp(x->open_fence, fence) != 0)) {
+        f->begins_at_pass = f->begins;
         return 1;
+    }
     (void)mgc_err_say(err, MGC_E_BUSY, "pid 812, user 'batch', database 'shop'");
     return 0;
 }
@@ -80,6 +84,7 @@ static int fake_scan(struct mgc_source *s, enum mgc_source_depth depth, int64_t 
 
     (void)deadline_us;
     f->scans++;
+    f->begins_at_scan = f->begins;
     f->depth = depth;
     for (size_t i = 0; i < f->texts_count; i++) {
         int r;
@@ -584,6 +589,8 @@ int world_run(struct world *w, bool act, const char *approve)
     int r;
 
     w->orphan_calls = w->orphans = w->findings = w->kept_count = w->notices = 0;
+    for (size_t i = 0; i < w->sources_count; i++)
+        w->fakes[i].begins_before = w->fakes[i].begins;
     w->err = (struct mgc_err){0};
     r = mgc_run_reconcile(&spec, &w->report, &w->err);
     mgc_run_report_done(&old);
@@ -647,4 +654,17 @@ size_t world_missing(struct world *w)
     for (size_t i = 0; i < w->kept_count; i++)
         count += w->kept[i].row.kind == MGC_FINDING_MISSING ? 1 : 0;
     return count;
+}
+
+int64_t world_unlinked(struct world *w, const char *path)
+{
+    struct mgc_held row = {.reason = MGC_REASON_UNLINKED,
+                           .path = path,
+                           .restore_to = "",
+                           .stat = {.id = {5, 5, MGC_ID_BIRTH}, .mode = 0100644, .nlink = 1},
+                           .born_us = w->now_us};
+
+    assert_code(w, w->catalog->ops->held_begin(w->catalog, &row, 1, &w->err), 0);
+    assert_code(w, w->catalog->ops->held_finish(w->catalog, &row.id, 1, w->now_us, &w->err), 0);
+    return row.id;
 }

@@ -36,17 +36,19 @@ struct source_script {
     bool sees;
     const char *identity, *position, *fence_text, *covered;
     int64_t progress;
-    int open_for;           /* so many begins until open transactions have ended */
-    const char *open_fence; /* the fence they belong to; NULL: any */
-    const char *late_path;  /* a row committed between scan and second look */
+    int open_for;               /* so many begins until open transactions have ended */
+    const char *open_fence;     /* the fence they belong to; NULL: any */
+    const char *later_identity; /* of every begin but the first of a run */
+    const char *late_path;      /* a row committed between scan and second look */
 };
 struct fake {
     struct mgc_source base;
     struct source_script script;
     struct text texts[TEXTS_MAX];
     size_t texts_count;
-    int begins, scans, asks, ends, fences;
-    enum mgc_source_depth depth; /* of the last scan */
+    int begins, begins_before, scans, asks, ends, fences;
+    int begins_at_pass, begins_at_scan; /* when a fence passed; when texts were read */
+    enum mgc_source_depth depth;        /* of the last scan */
     size_t asked_paths, asked_columns;
     char asked_column[128];
 };
@@ -105,8 +107,10 @@ int world_run(struct world *w, bool apply, const char *approve);
 /* Runs until the waits are over; the last one may move. */
 void world_confirm(struct world *w);
 
-bool world_has(struct world *w, const char *path);        /* an entry */
-int64_t world_held(struct world *w, const char *path);    /* id, 0: none */
+bool world_has(struct world *w, const char *path);     /* an entry */
+int64_t world_held(struct world *w, const char *path); /* id, 0: none */
+/* A file the application deleted just now, kept; its id. */
+int64_t world_unlinked(struct world *w, const char *path);
 int64_t world_runs_of(struct world *w, const char *path); /* orphan_runs */
 bool world_said(const struct world *w, const char *part);
 /* The word of the findings about a path; "" when it is in none. */

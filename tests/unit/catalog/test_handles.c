@@ -196,6 +196,34 @@ static void ids_of_undone_rows_are_spent(void **state)
     mgc_catalog_close(c);
 }
 
+/* A batch that ends in the middle leaves nothing behind, in the file or in memory. */
+static void an_undone_batch_leaves_no_trace(void **state)
+{
+    struct scratch *s = *state;
+    struct mgc_catalog *c;
+    struct mgc_change batch[] = {
+        {.kind = MGC_CHANGE_CREATE, .path = "d/a", .time_us = T0, .stat = a_file(2, 5, T0)},
+        {.kind = MGC_CHANGE_CREATE, .path = "d/b", .time_us = T0, .stat = a_file(3, 5, T0)},
+    };
+    struct mgc_change rename = {
+        .kind = MGC_CHANGE_RENAME, .path = "x", .path2 = "d/x", .time_us = T0};
+    struct mgc_change unlink = {.kind = MGC_CHANGE_UNLINK, .path = "x", .time_us = T0};
+    int64_t entries = -1, bytes = -1;
+
+    s->reserved = (INT64_C(1) << 36) - MGC_ID_RESERVE - 3; /* three ids are left */
+    c = writer(s);
+    create(s, c, "x", 1);
+    assert_int_equal(c->ops->apply(c, batch, 2, &s->err), MGC_E_LIMIT);
+    /* The directory of the batch must not be remembered: no id is left to make it again. */
+    assert_int_equal(c->ops->apply(c, &rename, 1, &s->err), MGC_E_LIMIT);
+    assert_true(id_of(c, "x") > 0);
+    ok(s, c->ops->apply(c, &unlink, 1, &s->err));
+    ok(s, c->ops->totals(c, &entries, &bytes));
+    assert_int_equal(entries, 0);
+    assert_int_equal(bytes, 0);
+    mgc_catalog_close(c);
+}
+
 /* ---- threads and the log (H12) ---- */
 
 struct busy {
@@ -303,6 +331,7 @@ int main(void)
         scratch_test(ids_go_on_above_everything_ever_given),
         scratch_test(ids_go_on_when_the_tree_s_mark_is_lost),
         scratch_test(ids_of_undone_rows_are_spent),
+        scratch_test(an_undone_batch_leaves_no_trace),
         scratch_test(readers_and_writers_share_it_and_the_log_stays_small),
     };
 

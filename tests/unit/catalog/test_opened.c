@@ -126,6 +126,8 @@ static void a_full_disk_is_an_error_and_no_signal(void **state)
     struct scratch *s = *state;
     struct mgc_opened *o = fresh(s, id_a);
     struct rlimit small = {.rlim_cur = 8192, .rlim_max = RLIM_INFINITY}, before;
+    enum mgc_opened_found found;
+    int64_t generation;
 
     (void)signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -136,6 +138,9 @@ static void a_full_disk_is_an_error_and_no_signal(void **state)
     assert_int_equal(mgc_opened_get(o, 1000000), T0);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     ok(s, mgc_opened_sync(o, &s->err)); /* what could not be written is still dirty */
+    mgc_opened_close(o);
+    ok(s, mgc_opened_open(s->directory, id_a, &o, &found, &generation, &s->err));
+    assert_int_equal(mgc_opened_get(o, 1000000), T0);
     mgc_opened_close(o);
 }
 
@@ -291,6 +296,11 @@ static void who_lost_opens_raises_the_floor(void **state)
     assert_int_equal(c->ops->opened_us(c, id_of(c, "a")), T0 + 5 * HOUR);
     create(s, c, "b", 2);
     assert_int_equal(c->ops->opened_us(c, id_of(c, "b")), 0);
+    ok(s, c->ops->meta_set(c, MGC_META_OPENED_FLOOR, T0 + 1 * HOUR, &s->err));
+    assert_int_equal(c->ops->opened_us(c, id_of(c, "a")), T0 + 5 * HOUR);
+    assert_true(c->ops->opened_us(c, id_of(c, "b")) >= T0 + 1 * HOUR);
+    create(s, c, "c", 3);
+    assert_int_equal(c->ops->opened_us(c, id_of(c, "c")), 0);
     /* A batch that fails raises it by itself. */
     assert_int_equal(c->ops->apply(c, lost, 2, &s->err), -EINVAL);
     assert_int_equal(c->ops->opened_us(c, id_of(c, "b")), T0 + 9 * HOUR);

@@ -21,7 +21,7 @@ struct mounted_options {
 };
 
 struct mounted {
-    char base[64]; /* directory on tmpfs, removed at the end */
+    char base[64];                       /* directory on tmpfs, removed at the end */
     char source[96], mnt[96], plain[96]; /* plain: beside the mount, on the same filesystem */
     int source_fd;
     pid_t server, janitor;

@@ -53,7 +53,8 @@ static void hold(void)
 {
     int r = MGC_E_BUSY;
 
-    for (int i = 0; i < 400 && r == MGC_E_BUSY; i++) { /* the release of the last open is on its way */
+    for (int i = 0; i < 400 && r == MGC_E_BUSY;
+         i++) { /* the release of the last open is on its way */
         r = mounted_hold(&m, "f", SLOT);
         if (r == MGC_E_BUSY)
             (void)usleep(5000);

@@ -138,11 +138,11 @@ static void symlinks(void **state)
     assert_int_equal(link(at(m.mnt, "sl"), at(m.mnt, "sl2")), 0);
     assert_int_equal(lstat(at(m.source, "sl2"), &st), 0);
     assert_true(S_ISLNK(st.st_mode));
-    assert_int_equal(utimensat(AT_FDCWD, at(m.mnt, "sl"),
-                               (struct timespec[2]){{.tv_sec = 5, .tv_nsec = 6},
-                                                    {.tv_sec = 7, .tv_nsec = 8}},
-                               AT_SYMLINK_NOFOLLOW),
-                     0);
+    assert_int_equal(
+        utimensat(AT_FDCWD, at(m.mnt, "sl"),
+                  (struct timespec[2]){{.tv_sec = 5, .tv_nsec = 6}, {.tv_sec = 7, .tv_nsec = 8}},
+                  AT_SYMLINK_NOFOLLOW),
+        0);
     assert_int_equal(lstat(at(m.source, "sl"), &st), 0);
     assert_int_equal(st.st_mtim.tv_nsec, 8);
 }
@@ -160,19 +160,19 @@ static void rename_flags(void **state)
     assert_int_equal(
         renameat2(AT_FDCWD, at(m.mnt, "a"), AT_FDCWD, at(m.mnt, "b"), RENAME_NOREPLACE), -1);
     assert_int_equal(errno, EEXIST);
-    assert_int_equal(
-        renameat2(AT_FDCWD, at(m.mnt, "a"), AT_FDCWD, at(m.mnt, "b"), RENAME_EXCHANGE), 0);
+    assert_int_equal(renameat2(AT_FDCWD, at(m.mnt, "a"), AT_FDCWD, at(m.mnt, "b"), RENAME_EXCHANGE),
+                     0);
     assert_true(inode(at(m.source, "a")) == b);
     assert_true(inode(at(m.source, "b")) == a);
     assert_string_equal(get_file(at(m.mnt, "a")), "b");
     assert_true(mounted_saw(&m, "exchange a -> b"));
-    assert_int_equal(
-        renameat2(AT_FDCWD, at(m.mnt, "a"), AT_FDCWD, at(m.mnt, "d"), RENAME_EXCHANGE), 0);
+    assert_int_equal(renameat2(AT_FDCWD, at(m.mnt, "a"), AT_FDCWD, at(m.mnt, "d"), RENAME_EXCHANGE),
+                     0);
     assert_non_null(strstr(mounted_recorded(&m), " dir2\n"));
     put_file(at(m.mnt, "a/in"), "x");
     assert_true(mounted_saw(&m, "create a/in"));
-    assert_int_equal(
-        renameat2(AT_FDCWD, at(m.mnt, "b"), AT_FDCWD, at(m.mnt, "c"), RENAME_WHITEOUT), -1);
+    assert_int_equal(renameat2(AT_FDCWD, at(m.mnt, "b"), AT_FDCWD, at(m.mnt, "c"), RENAME_WHITEOUT),
+                     -1);
     assert_int_equal(errno, EINVAL);
     /* Replacing. */
     assert_int_equal(rename(at(m.mnt, "b"), at(m.mnt, "d")), 0);

@@ -2,6 +2,7 @@
 #include "scratch.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -269,23 +270,32 @@ static void another_user_is_another_user(void **state)
 {
     const char *const argv[] = {
         "sh", "-c",
-        "id -u; id -g; id -G; echo $HOME $USER $LOGNAME; grep -h CapEff /proc/self/status", NULL};
+        "id -u; id -g; id -G; echo $HOME $USER $LOGNAME; tr '\\0' '\\n' </proc/$$/environ | grep "
+        "-c ^HOME=; grep -h CapEff /proc/self/status",
+        NULL};
     struct mgc_proc_spec spec = spec_of(argv);
     struct mgc_err err = {0};
+    const gid_t ours[] = {4, 27};
+    gid_t before[64];
+    int before_count = getgroups(64, before);
     char out[256];
 
     (void)state;
+    assert_true(before_count >= 0);
+    assert_int_equal(setgroups(2, ours), 0); /* none of which may be left */
     assert_int_equal(setenv("HOME", "/root", 1), 0);
     spec.uid = 33; /* www-data on every Debian */
     spec.gid = 33;
     assert_int_equal(run_spec(spec, out, sizeof(out), &err), 0);
-    assert_string_equal(out, "33\n33\n33\n/var/www www-data www-data\nCapEff:\t0000000000000000\n");
+    assert_string_equal(out,
+                        "33\n33\n33\n/var/www www-data www-data\n1\nCapEff:\t0000000000000000\n");
 
     spec.uid = 987654; /* an owner without an account */
     spec.gid = 987653;
     assert_int_equal(run_spec(spec, out, sizeof(out), &err), 0);
     assert_string_equal(out,
-                        "987654\n987653\n987653\n/ 987654 987654\nCapEff:\t0000000000000000\n");
+                        "987654\n987653\n987653\n/ 987654 987654\n1\nCapEff:\t0000000000000000\n");
+    assert_int_equal(setgroups((size_t)before_count, before), 0);
 }
 
 /* Where the status is taken by somebody else, success cannot be claimed. */

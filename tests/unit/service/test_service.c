@@ -1,0 +1,412 @@
+/*
+ * The service: who may ask for what, the limits it enforces whoever asks, and the clock (H8).
+ * A real tree in memory, opened without a mount; the clock is ours to set.
+ */
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "mediagcfs/service.h"
+
+#define SECOND_US INT64_C(1000000)
+#define HOUR_US (3600 * SECOND_US)
+#define DAY_US (24 * HOUR_US)
+
+static struct {
+    char dir[64];
+    struct mgc_conf *conf;
+    struct mgc_service *service;
+    struct mgc_os os;
+    int64_t shift_us, boot_shift_us;
+    int root_fd;
+    struct mgc_err err;
+} F;
+
+static int64_t shifted_now(struct mgc_os *os)
+{
+    (void)os;
+    return mgc_os_real()->now_us(mgc_os_real()) + F.shift_us;
+}
+
+static int64_t shifted_boot(struct mgc_os *os)
+{
+    (void)os;
+    return mgc_os_real()->boottime_us(mgc_os_real()) + F.boot_shift_us;
+}
+
+static const struct mgc_peer root = {.uid = 0, .pid = 1, .connection = 1};
+static const struct mgc_peer other_root = {.uid = 0, .pid = 1, .connection = 2};
+static const struct mgc_peer web = {.uid = 33, .gid = 33, .pid = 1, .connection = 3};
+static const struct mgc_peer stranger = {.uid = 12345, .gid = 12345, .pid = 1, .connection = 4};
+
+static int call(const struct mgc_peer *peer, json_t *request, json_t **ret_ok)
+{
+    json_t *ok = NULL;
+    int r;
+
+    assert_non_null(request);
+    F.err = (struct mgc_err){0};
+    r = mgc_service_handle(F.service, peer, request, NULL, NULL, &ok, &F.err);
+    json_decref(request);
+    if (ret_ok != NULL && r == 0)
+        *ret_ok = ok;
+    else
+        json_decref(ok);
+    return r;
+}
+
+static json_t *op(const char *name)
+{
+    return json_pack("{s:s}", "op", name);
+}
+
+static void open_service(void)
+{
+    const struct mgc_service_spec spec = {
+        .conf = F.conf, .os = &F.os, .root_fd = F.root_fd, .offline = true};
+
+    if (mgc_service_open(&spec, &F.service, &F.err) != 0)
+        fail_msg("could not open: %s", F.err.text);
+}
+
+/* Stops, lets both clocks go on (or back) by this much, starts again. */
+static void reopen_after(int64_t us)
+{
+    assert_int_equal(mgc_service_close(F.service, &F.err), 0);
+    F.service = NULL;
+    F.shift_us += us;
+    F.boot_shift_us += us;
+    open_service();
+}
+
+static void make_file(const char *name)
+{
+    int fd = openat(F.root_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "x", 1), 1);
+    (void)close(fd);
+}
+
+static int set_up(void **state)
+{
+    char path[128];
+
+    (void)state;
+    memset(&F, 0, sizeof(F));
+    (void)snprintf(F.dir, sizeof(F.dir), "/dev/shm/mgc-service-XXXXXX");
+    assert_non_null(mkdtemp(F.dir));
+    (void)snprintf(path, sizeof(path), "%s/media", F.dir);
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(chown(path, 33, 33), 0);
+    F.root_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(mgc_conf_default("test", path, path, &F.conf, NULL), 0);
+    free(F.conf->catalog.directory);
+    free(F.conf->log.file);
+    (void)snprintf(path, sizeof(path), "%s/catalog", F.dir);
+    F.conf->catalog.directory = strdup(path);
+    (void)snprintf(path, sizeof(path), "%s/catalog/events.jsonl", F.dir);
+    F.conf->log.file = strdup(path);
+    F.os = *mgc_os_real();
+    F.os.now_us = shifted_now;
+    F.os.boottime_us = shifted_boot;
+    open_service();
+    return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *walk)
+{
+    (void)st;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    (void)mgc_service_close(F.service, NULL);
+    mgc_conf_free(F.conf);
+    (void)close(F.root_fd);
+    return nftw(F.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static int64_t begin(const struct mgc_peer *peer, bool apply, const char *approve, json_t **ret_ok)
+{
+    json_t *ok = NULL;
+    int64_t run;
+    int r = call(peer,
+                 json_pack("{s:s,s:b,s:s}", "op", "run.begin", "apply", apply, "approve", approve),
+                 &ok);
+
+    if (r < 0)
+        return r;
+    run = json_integer_value(json_object_get(ok, "run"));
+    if (ret_ok != NULL)
+        *ret_ok = ok;
+    else
+        json_decref(ok);
+    return run;
+}
+
+static int end(const struct mgc_peer *peer, int64_t run, enum mgc_run_result result,
+               const char *digest)
+{
+    return call(peer,
+                json_pack("{s:s,s:I,s:{s:i,s:b,s:s,s:s}}", "op", "run.end", "run", (json_int_t)run,
+                          "run_row", "result", (int)result, "complete", 1, "digest", digest,
+                          "refusal", ""),
+                NULL);
+}
+
+static json_t *move_request(int64_t run, size_t count, int64_t horizon_us)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        char name[32];
+
+        (void)snprintf(name, sizeof(name), "f%zu", i);
+        (void)json_array_append_new(array, json_pack("{s:I,s:s,s:I,s:I,s:i,s:I}", "id",
+                                                     (json_int_t)(i + 2), "path", name, "ino",
+                                                     (json_int_t)1, "stamp", (json_int_t)1, "kind",
+                                                     1, "horizon_us", (json_int_t)horizon_us));
+    }
+    return json_pack("{s:s,s:I,s:o}", "op", "run.move", "run", (json_int_t)run, "candidates",
+                     array);
+}
+
+static void each_op_asks_who_it_is(void **state)
+{
+    static const struct {
+        const char *op;
+        bool web, stranger;
+    } rows[] = {
+        {"hello", true, true},         {"status", true, true},     {"flush", true, true},
+        {"scan", true, false},         {"run.begin", true, false}, {"run.orphans", true, false},
+        {"run.findings", true, false}, {"run.move", true, false},  {"run.heal", true, false},
+        {"run.prove", true, false},    {"run.end", true, false},   {"purge", false, false},
+        {"restore", false, false},     {"hold", false, false},     {"resume", false, false},
+        {"stop", false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        bool refused;
+
+        (void)call(&web, op(rows[i].op), NULL);
+        refused = strstr(F.err.text, "may not ask") != NULL;
+        if (refused == rows[i].web)
+            fail_msg("%s by the reconciler's user: %s", rows[i].op, F.err.text);
+        (void)call(&stranger, op(rows[i].op), NULL);
+        refused = strstr(F.err.text, "may not ask") != NULL;
+        if (refused == rows[i].stranger)
+            fail_msg("%s by a stranger: %s", rows[i].op, F.err.text);
+    }
+    assert_int_equal(call(&root, op("no.such.op"), NULL), MGC_E_PROTOCOL);
+}
+
+static void a_run_belongs_to_the_connection_that_began_it(void **state)
+{
+    int64_t run = begin(&web, true, "", NULL);
+
+    (void)state;
+    assert_true(run > 0);
+    assert_int_equal(begin(&root, false, "", NULL), MGC_E_BUSY);
+    assert_int_equal(call(&other_root, move_request(run, 1, 1), NULL), MGC_E_REFUSED);
+    assert_int_equal(end(&other_root, run, MGC_RUN_DONE, ""), MGC_E_REFUSED);
+    assert_int_equal(end(&web, run, MGC_RUN_DONE, ""), 0);
+    assert_true(begin(&root, false, "", NULL) > run);
+}
+
+static int first_result(void *arg, const struct mgc_run *run)
+{
+    *(enum mgc_run_result *)arg = run->result;
+    return 1;
+}
+
+static void a_run_whose_connection_goes_has_failed(void **state)
+{
+    struct mgc_catalog *c = mgc_service_catalog(F.service);
+    enum mgc_run_result result = MGC_RUN_RUNNING;
+
+    (void)state;
+    assert_true(begin(&web, true, "", NULL) > 0);
+    mgc_service_gone(F.service, &root); /* somebody else: nothing happens */
+    assert_int_equal(begin(&root, false, "", NULL), MGC_E_BUSY);
+    mgc_service_gone(F.service, &web);
+    (void)c->ops->runs(c, 0, 1, first_result, &result);
+    assert_int_equal(result, MGC_RUN_FAILED);
+    assert_true(begin(&root, false, "", NULL) > 0);
+}
+
+static void limits_hold_whoever_asks(void **state)
+{
+    int64_t now = shifted_now(NULL), fine, run;
+
+    (void)state;
+    F.conf->reconcile.grace_us = HOUR_US;
+    F.conf->reconcile.max_files = 3;
+    fine = now - 2 * HOUR_US;
+    run = begin(&root, false, "", NULL);
+    assert_int_equal(call(&root, move_request(run, 1, fine), NULL), MGC_E_REFUSED);
+    assert_non_null(strstr(F.err.text, "only describes"));
+    assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
+
+    run = begin(&root, true, "", NULL);
+    assert_int_equal(call(&root, move_request(run, 1, now - HOUR_US / 2), NULL), MGC_E_REFUSED);
+    assert_non_null(strstr(F.err.text, "horizon"));
+    assert_int_equal(call(&root, move_request(run, 1, 0), NULL), MGC_E_REFUSED);
+    assert_int_equal(call(&root, move_request(run, 4, fine), NULL), MGC_E_REFUSED);
+    assert_non_null(strstr(F.err.text, "at most 3 files"));
+    assert_int_equal(call(&root, move_request(run, 3, fine), NULL), 0); /* none of them exists */
+    assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
+}
+
+static void an_approval_lifts_the_limit_once(void **state)
+{
+    int64_t fine = shifted_now(NULL) - 2 * DAY_US, run;
+
+    (void)state;
+    F.conf->reconcile.max_files = 1;
+    run = begin(&root, true, "", NULL);
+    assert_int_equal(end(&root, run, MGC_RUN_REFUSED, "00112233445566ff"), 0);
+
+    run = begin(&root, true, "ffffffffffffffff", NULL); /* not the digest of any run */
+    assert_int_equal(call(&root, move_request(run, 2, fine), NULL), MGC_E_REFUSED);
+    assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
+
+    run = begin(&root, true, "00112233445566ff", NULL);
+    assert_int_equal(call(&root, move_request(run, 2, fine), NULL), 0);
+    assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
+
+    run = begin(&root, true, "00112233445566ff", NULL); /* spent */
+    assert_int_equal(call(&root, move_request(run, 2, fine), NULL), MGC_E_REFUSED);
+}
+
+static void a_hold_stops_moves_and_purges(void **state)
+{
+    int64_t fine = shifted_now(NULL) - 2 * DAY_US, run;
+    json_t *ok = NULL;
+
+    (void)state;
+    assert_int_equal(call(&root,
+                          json_pack("{s:s,s:I,s:s}", "op", "hold", "for_us", (json_int_t)HOUR_US,
+                                    "reason", "migration"),
+                          NULL),
+                     0);
+    run = begin(&root, true, "", &ok);
+    assert_true(json_is_true(json_object_get(json_object_get(ok, "facts"), "held")));
+    json_decref(ok);
+    assert_int_equal(call(&root, move_request(run, 1, fine), NULL), MGC_E_REFUSED);
+    assert_int_equal(call(&root, json_pack("{s:s,s:[]}", "op", "purge", "ids"), NULL),
+                     MGC_E_REFUSED);
+    F.shift_us += 2 * HOUR_US; /* it ends by itself */
+    F.boot_shift_us += 2 * HOUR_US;
+    assert_int_equal(call(&root, move_request(run, 1, fine), NULL), 0);
+    assert_int_equal(call(&root, op("hold"), NULL), 0);
+    F.shift_us += 365 * DAY_US;
+    F.boot_shift_us += 365 * DAY_US;
+    assert_int_equal(call(&root, move_request(run, 1, fine), NULL), MGC_E_REFUSED);
+    assert_int_equal(call(&root, op("resume"), NULL), 0);
+    assert_int_equal(call(&root, move_request(run, 1, fine), NULL), 0);
+}
+
+static bool stepped(void)
+{
+    json_t *ok = NULL;
+    bool answer;
+    int64_t run = begin(&root, false, "", &ok);
+
+    assert_true(run > 0);
+    answer = json_is_true(json_object_get(json_object_get(ok, "facts"), "clock_stepped"));
+    json_decref(ok);
+    assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
+    return answer;
+}
+
+/* H8: a clock that jumps must not make every wait pass at once. */
+static void a_clock_step_restarts_every_wait(void **state)
+{
+    (void)state;
+    make_file("a.txt");
+    assert_false(stepped());
+    F.shift_us += 30 * SECOND_US; /* below the minute that counts */
+    assert_false(stepped());
+    F.shift_us += 2 * DAY_US;
+    assert_true(stepped());
+    assert_true(stepped()); /* until grace has passed since */
+    F.shift_us += F.conf->reconcile.grace_us + SECOND_US;
+    F.boot_shift_us += F.conf->reconcile.grace_us + SECOND_US;
+    assert_false(stepped());
+}
+
+static void a_start_before_the_last_event_or_long_after_restarts_every_wait(void **state)
+{
+    (void)state;
+    assert_false(stepped());
+    reopen_after(HOUR_US);
+    assert_false(stepped());
+    reopen_after(-3 * HOUR_US);
+    assert_true(stepped());
+    F.shift_us += F.conf->reconcile.grace_us + SECOND_US;
+    F.boot_shift_us += F.conf->reconcile.grace_us + SECOND_US;
+    assert_false(stepped());
+    reopen_after(10 * DAY_US);
+    assert_true(stepped());
+}
+
+/* H10: the disk with the tree was swapped or is not mounted. */
+static void another_tree_under_the_catalog_is_refused(void **state)
+{
+    const struct mgc_service_spec spec = {
+        .conf = F.conf, .os = &F.os, .root_fd = F.root_fd, .offline = true};
+
+    (void)state;
+    assert_int_equal(mgc_service_close(F.service, &F.err), 0);
+    F.service = NULL;
+    assert_int_equal(renameat(F.root_fd, ".mediagcfs", F.root_fd, "elsewhere"), 0);
+    assert_int_equal(mgc_service_open(&spec, &F.service, &F.err), MGC_E_IDENTITY);
+    assert_null(F.service);
+    assert_int_equal(mgc_code_to_exit(MGC_E_IDENTITY), 3);
+}
+
+static void ids_are_not_spent_by_restarts(void **state)
+{
+    int64_t before, after;
+
+    (void)state;
+    before = mgc_catalog_meta(mgc_service_catalog(F.service), MGC_META_NEXT_ID, 0);
+    for (int i = 0; i < 3; i++)
+        reopen_after(0);
+    after = mgc_catalog_meta(mgc_service_catalog(F.service), MGC_META_NEXT_ID, 0);
+    assert_in_range(after, before, before + 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(each_op_asks_who_it_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_run_belongs_to_the_connection_that_began_it, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_run_whose_connection_goes_has_failed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(limits_hold_whoever_asks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_approval_lifts_the_limit_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_hold_stops_moves_and_purges, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_clock_step_restarts_every_wait, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_start_before_the_last_event_or_long_after_restarts_every_wait, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(another_tree_under_the_catalog_is_refused, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(ids_are_not_spent_by_restarts, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
