@@ -72,17 +72,17 @@ struct item {
     struct mgc_finding finding;
 };
 
-/* Of the newest complete run that has ended. */
+/* Of the newest run that judged everything: done, or refused afterwards. */
 static int load(struct mgc_store *s, struct mgc_scan *base, int limit, struct mgc_rows *rows)
 {
     static const char sql[] =
         "SELECT id, " FINDING_COLUMNS " FROM findings WHERE id > ? AND kind = ? AND run ="
-        " (SELECT max(id) FROM runs WHERE complete <> 0 AND result <> 0) ORDER BY id LIMIT ?";
+        " (SELECT max(id) FROM runs WHERE result IN (1, 3)) ORDER BY id LIMIT ?";
     const struct scan *scan = (const void *)base;
     mgc_autoquery q = mgc_query_open(s, sql);
     int r;
 
-    _Static_assert(MGC_RUN_RUNNING == 0, "the statement says 0");
+    _Static_assert(MGC_RUN_DONE == 1 && MGC_RUN_REFUSED == 3, "the statement says 1 and 3");
     mgc_query_int(&q, base->after);
     mgc_query_int(&q, scan->kind);
     mgc_query_int(&q, limit);

@@ -94,14 +94,15 @@ static int end_older(struct mgc_store *s, const struct mgc_run *run)
 }
 
 /*
- * The lists of a complete run replace all others.  Those of an incomplete one are lists of what
- * was not read: they go, and the last good ones stay.
+ * The lists of a run that judged everything (done, or refused afterwards) replace all others. Those
+ * of another are lists of what was not read: they go, and the last good ones stay.
  */
 static int settle_findings(struct mgc_store *s, const struct mgc_run *run)
 {
     static const char sql_others[] = "DELETE FROM findings WHERE run <> ?";
     static const char sql_own[] = "DELETE FROM findings WHERE run = ?";
-    mgc_autoquery q = mgc_query_open(s, run->complete ? sql_others : sql_own);
+    bool judged = run->result == MGC_RUN_DONE || run->result == MGC_RUN_REFUSED;
+    mgc_autoquery q = mgc_query_open(s, judged ? sql_others : sql_own);
 
     mgc_query_int(&q, run->id);
     return mgc_query_run(&q);

@@ -248,6 +248,8 @@ static bool nothing_follows(const struct mgc_scan *s, size_t at)
 {
     if (at == s->bytes)
         return !s->open_end;
+    if (s->bytes - at >= 3 && memcmp(s->text + at, "../", 3) == 0)
+        return false;
     if ((s->kinds[at] & MGC_KIND_DOT) != 0)
         return mgc_scan_ends(s, at);
     return (s->kinds[at] & MGC_KIND_DELIMITER) != 0 && (s->kinds[at] & MGC_KIND_WORD) == 0;
@@ -355,6 +357,8 @@ bool mgc_scan_in_dir(const struct mgc_scan *s, size_t at, size_t end, bool any, 
 
         if (slash == NULL)
             break;
+        if (stop == at + 2 && memcmp(s->text + at, "..", 2) == 0)
+            return false;
         if (stop > at && !(stop == at + 1 && s->text[at] == '.') && follows) {
             value = look(s, print, at, stop, &print);
             follows = value != NULL && (*value & MGC_NODE_DIR) != 0;

@@ -25,6 +25,7 @@ static struct {
     struct mgc_service *service;
     struct mgc_os os;
     int64_t shift_us, boot_shift_us;
+    int boot;
     int root_fd;
     struct mgc_err err;
 } F;
@@ -39,6 +40,13 @@ static int64_t shifted_boot(struct mgc_os *os)
 {
     (void)os;
     return mgc_os_real()->boottime_us(mgc_os_real()) + F.boot_shift_us;
+}
+
+static int set_boot_id(struct mgc_os *os, char *out, size_t out_bytes)
+{
+    (void)os;
+    (void)snprintf(out, out_bytes, "boot-%d", F.boot);
+    return 0;
 }
 
 static const struct mgc_peer root = {.uid = 0, .pid = 1, .connection = 1};
@@ -76,9 +84,10 @@ static void open_service(void)
         fail_msg("could not open: %s", F.err.text);
 }
 
-/* Stops, lets both clocks go on (or back) by this much, starts again. */
-static void reopen_after(int64_t us)
+/* Stops, boots again with the clock on (or back) by this much, starts. */
+static void reboot_after(int64_t us)
 {
+    F.boot++;
     assert_int_equal(mgc_service_close(F.service, &F.err), 0);
     F.service = NULL;
     F.shift_us += us;
@@ -117,6 +126,7 @@ static int set_up(void **state)
     F.os = *mgc_os_real();
     F.os.now_us = shifted_now;
     F.os.boottime_us = shifted_boot;
+    F.os.boot_id = set_boot_id;
     open_service();
     return 0;
 }
@@ -352,14 +362,14 @@ static void a_start_before_the_last_event_or_long_after_restarts_every_wait(void
 {
     (void)state;
     assert_false(stepped());
-    reopen_after(HOUR_US);
+    reboot_after(HOUR_US);
     assert_false(stepped());
-    reopen_after(-3 * HOUR_US);
+    reboot_after(-3 * HOUR_US);
     assert_true(stepped());
     F.shift_us += F.conf->reconcile.grace_us + SECOND_US;
     F.boot_shift_us += F.conf->reconcile.grace_us + SECOND_US;
     assert_false(stepped());
-    reopen_after(10 * DAY_US);
+    reboot_after(10 * DAY_US);
     assert_true(stepped());
 }
 
@@ -385,7 +395,7 @@ static void ids_are_not_spent_by_restarts(void **state)
     (void)state;
     before = mgc_catalog_meta(mgc_service_catalog(F.service), MGC_META_NEXT_ID, 0);
     for (int i = 0; i < 3; i++)
-        reopen_after(0);
+        reboot_after(SECOND_US);
     after = mgc_catalog_meta(mgc_service_catalog(F.service), MGC_META_NEXT_ID, 0);
     assert_in_range(after, before, before + 10);
 }
