@@ -242,8 +242,8 @@ static void walk_up(struct mgc_quarantine *q, struct emptied *e, struct mgc_noti
     }
 }
 
-void mgc_dirs_remove_emptied(struct mgc_quarantine *q, const struct mgc_held_row *rows, size_t count,
-                             struct mgc_notices *notices)
+void mgc_dirs_remove_emptied(struct mgc_quarantine *q, const struct mgc_held_row *rows,
+                             size_t count, struct mgc_notices *notices)
 {
     mgc_autofree struct emptied *dirs = calloc(count + 1, sizeof(*dirs));
     char home[MGC_PATH_BYTES_MAX + 1];

@@ -219,8 +219,7 @@ void mgc_notice_event(struct mgc_quarantine *q, struct mgc_notices *n, enum mgc_
     };
 }
 
-void mgc_notice_change(struct mgc_quarantine *q, struct mgc_notices *n, const char *path,
-                       bool gone)
+void mgc_notice_change(struct mgc_quarantine *q, struct mgc_notices *n, const char *path, bool gone)
 {
     struct mgc_os *os = q->spec.os;
     struct mgc_file_stat dir;

@@ -40,8 +40,8 @@ void mgc_origin_encode(struct mgc_buf *out, const struct mgc_held *held, int64_t
                  "%d %" PRId64 " %d %" PRId64 " %" PRId64 " %d %" PRId64 " %" PRId64 " %" PRId64
                  " %" PRIu32 " %" PRId64 " ",
                  VERSION, held->id, (int)held->stat.id.kind, (int64_t)held->stat.id.ino,
-                 held->stat.id.stamp, (int)held->reason, held->run, held->born_us,
-                 held->written_us, held->creator_uid, now_us);
+                 held->stat.id.stamp, (int)held->reason, held->run, held->born_us, held->written_us,
+                 held->creator_uid, now_us);
     if (hex)
         mgc_buf_add_hex(&body, held->path, strlen(held->path));
     else

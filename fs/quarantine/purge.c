@@ -122,7 +122,8 @@ static int load(struct part *p, const int64_t *ids, size_t count, int *outcomes,
             return mgc_err_set(err, r, "could not read held file '%lld'", (long long)ids[i]);
         MGC_ASSERT(p->rows.count == before + 1);
         for (size_t k = 0; k < before; k++)
-            if (p->rows.row[k].held.id == ids[i]) /* named twice: the second is not there any more */
+            if (p->rows.row[k].held.id ==
+                ids[i]) /* named twice: the second is not there any more */
                 p->rows.row[before].code = -ENOENT;
         if (p->rows.row[before].code > 0)
             outcomes[i] = check(p, &p->rows.row[before], err);

@@ -201,8 +201,9 @@ static int check_births(struct batch *b, struct item *it)
         return mgc_err_set(&it->why, r, "could not read directories of '%s'",
                            MGC_SHOW(candidate->path));
     if (entry.latest_us > candidate->horizon_us || above_us > candidate->horizon_us)
-        return changed(&it->why, candidate->path, "it or a directory above is younger than the "
-                                                  "horizon");
+        return changed(&it->why, candidate->path,
+                       "it or a directory above is younger than the "
+                       "horizon");
     return 0;
 }
 
@@ -308,8 +309,11 @@ static int writer_came(struct mgc_quarantine *q, struct item *it, int fd, int pa
     }
     mgc_slot_name(slot, it->held.id);
     r = os->rename_new(os, q->spec.home->slots_fd, slot, parent, leaf);
-    return r < 0 ? 0 : mgc_err_say(&it->why, MGC_E_BUSY, "could not move file '%s': it is being "
-                                   "opened for writing", MGC_SHOW(it->held.path));
+    return r < 0 ? 0
+                 : mgc_err_say(&it->why, MGC_E_BUSY,
+                               "could not move file '%s': it is being "
+                               "opened for writing",
+                               MGC_SHOW(it->held.path));
 }
 
 /* Origin, then the name.  > 0: the origin needs the manifest first. */
@@ -522,9 +526,9 @@ static int settle_all(struct batch *b, struct mgc_err *err)
     for (size_t i = 0; i < b->count; i++)
         if (b->items[i].begun)
             rows[n++] = (struct mgc_held_row){.held = b->items[i].held,
-                                         .path = (char *)(uintptr_t)b->items[i].held.path,
-                                         .code = 1,
-                                         .still = !b->items[i].tried};
+                                              .path = (char *)(uintptr_t)b->items[i].held.path,
+                                              .code = 1,
+                                              .still = !b->items[i].tried};
     r = mgc_settle_moves(b->q, rows, n, &tally, err);
     n = 0;
     for (size_t i = 0; i < b->count; i++) {
@@ -565,8 +569,9 @@ static int move_locked(struct batch *b, int64_t run, struct mgc_held_rows *lefto
     int r = mgc_settle_leftovers(q, leftovers, notices, err);
 
     if (r == 0 && q->spec.home->slots_elsewhere)
-        r = mgc_err_say(err, MGC_E_UNMOVABLE, "could not move files: the quarantine lies on another "
-                                              "filesystem");
+        r = mgc_err_say(err, MGC_E_UNMOVABLE,
+                        "could not move files: the quarantine lies on another "
+                        "filesystem");
     if (r == 0)
         r = mgc_notices_reserve(notices, 2 * b->count, err);
     if (r == 0)
@@ -593,7 +598,8 @@ static void say_why(struct batch *b)
 
         o->why[0] = '\0';
         if (o->code < 0)
-            (void)mgc_escape(o->why, sizeof(o->why), text[0] != '\0' ? text : mgc_code_text(o->code),
+            (void)mgc_escape(o->why, sizeof(o->why),
+                             text[0] != '\0' ? text : mgc_code_text(o->code),
                              strlen(text[0] != '\0' ? text : mgc_code_text(o->code)));
     }
 }

@@ -16,13 +16,14 @@
 #include "mediagcfs/quarantine.h"
 
 enum {
-    MGC_SLOT_NAME_BYTES = 24,                         /* 19 digits and the NUL */
-    MGC_ORIGIN_BYTES_MAX = MGC_PATH_BYTES_MAX + 256,  /* a record with its path as bytes */
-    MGC_MANIFEST_BYTES_MAX = 1 << 30,                 /* read as a whole when a catalog was lost */
-    MGC_HELD_PAGE = 256,                              /* rows read at a time */
+    MGC_SLOT_NAME_BYTES = 24,                        /* 19 digits and the NUL */
+    MGC_ORIGIN_BYTES_MAX = MGC_PATH_BYTES_MAX + 256, /* a record with its path as bytes */
+    MGC_MANIFEST_BYTES_MAX = 1 << 30,                /* read as a whole when a catalog was lost */
+    MGC_HELD_PAGE = 256,                             /* rows read at a time */
 };
 
-/* ---- files of our own that are no names of the tree (os.h has neither listing nor writing) ---- */
+/* ---- files of our own that are no names of the tree (os.h has neither listing nor writing) ----
+ */
 struct mgc_store {
     /* Each name in the directory but "." and ".."; a return != 0 ends the listing with it. */
     int (*list)(struct mgc_store *s, int dir_fd, int (*each)(void *arg, const char *name),
@@ -68,7 +69,8 @@ struct mgc_held_row {
     struct mgc_held held; /* path and restore_to point below */
     char *path, *restore_to;
     int code; /* 0 settled, > 0 not settled yet, < 0 why not */
-    bool still; /* no rename was tried since the row was made, or it was synced: names are durable */
+    bool
+        still; /* no rename was tried since the row was made, or it was synced: names are durable */
     enum mgc_settle verdict;
 };
 struct mgc_held_rows {
@@ -96,8 +98,7 @@ MGC_MUST_CHECK int mgc_look_slot(struct mgc_quarantine *q, int64_t slot,
 MGC_MUST_CHECK int mgc_held_home(struct mgc_quarantine *q, const struct mgc_held *held, char *out,
                                  size_t out_bytes);
 MGC_MUST_CHECK int mgc_sync_slots(struct mgc_quarantine *q, struct mgc_err *err);
-MGC_MUST_CHECK int mgc_sync_dir_of(struct mgc_quarantine *q, const char *path,
-                                   struct mgc_err *err);
+MGC_MUST_CHECK int mgc_sync_dir_of(struct mgc_quarantine *q, const char *path, struct mgc_err *err);
 
 /* Tells the catalog of a name that came or went, in order with what applications do. */
 void mgc_record(struct mgc_quarantine *q, enum mgc_change_kind kind, const char *path,
@@ -132,15 +133,17 @@ void mgc_notices_tell(struct mgc_quarantine *q, struct mgc_notices *n);
  * code of each: 0 held (state HELD), -ESTALE not held, MGC_E_CONFLICT alarm, else a fault that
  * leaves the row for the next recovery (q->unsettled).  Returns the first fault or conflict.
  */
-MGC_MUST_CHECK int mgc_settle_moves(struct mgc_quarantine *q, struct mgc_held_row *rows, size_t count,
-                                    struct mgc_recover_result *tally, struct mgc_err *err);
+MGC_MUST_CHECK int mgc_settle_moves(struct mgc_quarantine *q, struct mgc_held_row *rows,
+                                    size_t count, struct mgc_recover_result *tally,
+                                    struct mgc_err *err);
 /* One RESTORING row: 0 it is back in the tree, -ESTALE it is HELD again, -ENOENT the application
  * took it since, MGC_E_CONFLICT. */
 MGC_MUST_CHECK int mgc_settle_restore(struct mgc_quarantine *q, struct mgc_held_row *row,
                                       struct mgc_recover_result *tally, struct mgc_err *err);
 /* PURGING rows: code 0 purged, -ESTALE HELD again, MGC_E_CONFLICT, else a fault. */
-MGC_MUST_CHECK int mgc_settle_purges(struct mgc_quarantine *q, struct mgc_held_row *rows, size_t count,
-                                     struct mgc_recover_result *tally, struct mgc_err *err);
+MGC_MUST_CHECK int mgc_settle_purges(struct mgc_quarantine *q, struct mgc_held_row *rows,
+                                     size_t count, struct mgc_recover_result *tally,
+                                     struct mgc_err *err);
 /*
  * Before every act: settles what an earlier failure left behind; refuses while that does not work
  * or mgc_quarantine_recover() has not been.  rows must outlive the telling of notices.
@@ -149,8 +152,8 @@ MGC_MUST_CHECK int mgc_settle_leftovers(struct mgc_quarantine *q, struct mgc_hel
                                         struct mgc_notices *notices, struct mgc_err *err);
 /* Settles all rows that are not HELD (recover.c). */
 MGC_MUST_CHECK int mgc_recover_rows(struct mgc_quarantine *q, struct mgc_held_rows *rows,
-                                    struct mgc_notices *notices,
-                                    struct mgc_recover_result *tally, struct mgc_err *err);
+                                    struct mgc_notices *notices, struct mgc_recover_result *tally,
+                                    struct mgc_err *err);
 
 /* ---- origin of a slot (origin.c) ---- */
 /* A record: CRC-32 in hexadecimal, space, fields, path as bytes or (manifest) in hexadecimal. */
@@ -180,8 +183,8 @@ MGC_MUST_CHECK int mgc_dirs_make(struct mgc_quarantine *q, const char *path, str
  * belongs in, and whose last change was ours (dirs.c says how that is known).  Never fails: a
  * directory that stays costs nothing.
  */
-void mgc_dirs_remove_emptied(struct mgc_quarantine *q, const struct mgc_held_row *rows, size_t count,
-                             struct mgc_notices *notices);
+void mgc_dirs_remove_emptied(struct mgc_quarantine *q, const struct mgc_held_row *rows,
+                             size_t count, struct mgc_notices *notices);
 
 /* ---- purge (purge.c, pure) ---- */
 struct mgc_purge_ask {

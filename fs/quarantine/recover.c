@@ -88,8 +88,9 @@ static int settle_page(struct mgc_quarantine *q, struct mgc_held_row *rows, size
     return 0;
 }
 
-int mgc_recover_rows(struct mgc_quarantine *q, struct mgc_held_rows *rows, struct mgc_notices *notices,
-                     struct mgc_recover_result *tally, struct mgc_err *err)
+int mgc_recover_rows(struct mgc_quarantine *q, struct mgc_held_rows *rows,
+                     struct mgc_notices *notices, struct mgc_recover_result *tally,
+                     struct mgc_err *err)
 {
     size_t start = rows->count, i;
     int r = every_row(q, add_unfinished, rows, err), worst = 0;
@@ -128,10 +129,10 @@ struct slots {
     struct mgc_quarantine *q;
     int64_t *id;
     size_t count, capacity;
-    size_t next;                 /* first id not yet met by a row */
-    size_t strangers;            /* names that are no slot's */
-    struct mgc_buf orphaned;     /* ids (int64_t) of slots without a row */
-    struct mgc_held_rows without;     /* HELD rows without a slot */
+    size_t next;                  /* first id not yet met by a row */
+    size_t strangers;             /* names that are no slot's */
+    struct mgc_buf orphaned;      /* ids (int64_t) of slots without a row */
+    struct mgc_held_rows without; /* HELD rows without a slot */
 };
 
 static int add_slot(void *arg, const char *name)
@@ -252,7 +253,8 @@ static int adopt_all(struct slots *s, struct mgc_held_rows *rows, struct mgc_not
         memcpy(&id, s->orphaned.data + i * sizeof(id), sizeof(id));
         r = adopt(q, id, &manifest, rows, err);
         if (r == -ENODATA) {
-            alarm_slot(q, notices, &(struct mgc_held){.id = id}, "alarm: slot has neither row nor origin", tally);
+            alarm_slot(q, notices, &(struct mgc_held){.id = id},
+                       "alarm: slot has neither row nor origin", tally);
             continue;
         }
         if (r < 0)
@@ -272,18 +274,20 @@ static int recover_slots(struct mgc_quarantine *q, struct mgc_held_rows *rows,
     int r = compare_slots(&s, err);
 
     if (r == 0)
-        r = mgc_notices_reserve(notices,
-                                s.orphaned.bytes / sizeof(int64_t) + s.without.count + 1, err);
+        r = mgc_notices_reserve(notices, s.orphaned.bytes / sizeof(int64_t) + s.without.count + 1,
+                                err);
     if (r == 0)
         r = adopt_all(&s, rows, notices, tally, err);
     for (size_t i = 0; r == 0 && i < s.without.count; i++) {
-        r = mgc_held_rows_add(rows, &s.without.row[i].held); /* the event borrows the path from there */
+        r = mgc_held_rows_add(rows,
+                              &s.without.row[i].held); /* the event borrows the path from there */
         if (r == 0)
             alarm_slot(q, notices, &rows->row[rows->count - 1].held, "alarm: held file has no slot",
                        tally);
     }
     if (r == 0 && s.strangers > 0) {
-        alarm_slot(q, notices, &(struct mgc_held){0}, "alarm: unknown names in the quarantine", tally);
+        alarm_slot(q, notices, &(struct mgc_held){0}, "alarm: unknown names in the quarantine",
+                   tally);
         tally->alarms += (int64_t)s.strangers - 1;
     }
     if (r == 0 && s.count == 0 && s.strangers == 0)

@@ -235,14 +235,14 @@ static int sync_forgotten(struct mgc_quarantine *q, struct mgc_held_row *rows, s
 typedef int commit_fn(struct mgc_quarantine *q, const int64_t *ids, size_t count, int64_t now_us,
                       struct mgc_err *err);
 
-static int commit_finish(struct mgc_quarantine *q, const int64_t *ids, size_t count,
-                         int64_t now_us, struct mgc_err *err)
+static int commit_finish(struct mgc_quarantine *q, const int64_t *ids, size_t count, int64_t now_us,
+                         struct mgc_err *err)
 {
     return q->spec.catalog->ops->held_finish(q->spec.catalog, ids, count, now_us, err);
 }
 
-static int commit_forget(struct mgc_quarantine *q, const int64_t *ids, size_t count,
-                         int64_t now_us, struct mgc_err *err)
+static int commit_forget(struct mgc_quarantine *q, const int64_t *ids, size_t count, int64_t now_us,
+                         struct mgc_err *err)
 {
     (void)now_us;
     return q->spec.catalog->ops->held_forget(q->spec.catalog, ids, count, err);

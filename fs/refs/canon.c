@@ -239,6 +239,16 @@ static size_t decode_coded(const char *at, size_t left, char **out)
     return 0;
 }
 
+/* True when an escape of another kind stands here: it was put on later, so it goes first. */
+static bool begins_inner(const char *at, size_t left)
+{
+    char scratch[4], *out = scratch;
+
+    if (at[0] == '&')
+        return decode_entity(at, left, &out) > 0;
+    return at[0] == '%' && decode_percent(at, left, &out) > 0;
+}
+
 static size_t decode_backslash(const char *at, size_t left, char **out)
 {
     static const char letters[] = "ntrbfva", meanings[] = "\n\t\r\b\f\v\a";
@@ -251,6 +261,8 @@ static size_t decode_backslash(const char *at, size_t left, char **out)
         *(*out)++ = meanings[letter - letters];
         return 2;
     }
+    if (begins_inner(at + 1, left - 1))
+        return 0; /* "\&#117;0041": what is escaped stands in the layer above */
     if (at[1] >= ' ' && at[1] < 0x7F && !is_alnum(at[1])) {
         *(*out)++ = at[1]; /* \/ \" \\ and what Markdown and the shell escape */
         return 2;

@@ -24,7 +24,7 @@ enum {
     MGC_ESC_UP = 1 << 5,        /* "/.." */
     MGC_ESC_HIGH = 1 << 6,      /* bytes above 0x7F */
     MGC_ESC_BINARY = 1 << 7,    /* control characters or invalid UTF-8: lengths may precede texts */
-    MGC_ESC_DECODERS = MGC_ESC_PERCENT | MGC_ESC_ENTITY | MGC_ESC_BACKSLASH | MGC_ESC_QUOTES,
+    MGC_ESC_DECODERS = MGC_ESC_PERCENT | MGC_ESC_ENTITY | MGC_ESC_BACKSLASH,
 };
 
 /* Code point of a named character reference without '&' and ';'; 0 when there is none. */
@@ -40,7 +40,8 @@ size_t mgc_canon_put(char *out, uint32_t point);
 
 /*
  * One pass over `in` that undoes one layer of the encodings in `kinds` (bits of
- * MGC_ESC_DECODERS).  Returns true when anything changed; then `out` has the result.
+ * MGC_ESC_DECODERS, MGC_ESC_QUOTES).  Returns true when anything changed; then `out` has the
+ * result.
  */
 bool mgc_canon_decode(struct mgc_buf *out, const char *in, size_t bytes, unsigned kinds);
 /* Every `from` becomes `to`: '+' as a space, '\' as a slash.  True when anything changed. */
@@ -49,7 +50,7 @@ bool mgc_canon_replace(struct mgc_buf *out, const char *in, size_t bytes, const 
 bool mgc_canon_up(struct mgc_buf *out, const char *in, size_t bytes);
 /*
  * The canonical form: valid UTF-8 in NFC, bytes that are not UTF-8 read as Latin-1.  False when
- * `in` is canonical already (then `out` is untouched).
+ * `in` is canonical already (what is in `out` then means nothing).
  */
 bool mgc_canon_form(struct mgc_buf *out, const char *in, size_t bytes);
 /*

@@ -220,6 +220,7 @@ static int add_spaced(struct mgc_liveset *set, enum mgc_space space, uint64_t di
     set->any_spaced = true;
     set->spaced_lengths[bytes / 64] |= (uint64_t)1 << (bytes % 64);
     set->any_space = set->any_space || memchr(name, ' ', bytes) != NULL;
+    set->any_double_quote = set->any_double_quote || memchr(name, '"', bytes) != NULL;
     set->any_quote =
         set->any_quote || memchr(name, '"', bytes) != NULL || memchr(name, '\'', bytes) != NULL;
     if (dir == set->roots[space]) {

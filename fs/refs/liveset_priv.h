@@ -67,6 +67,7 @@ struct mgc_liveset {
     uint64_t spaced_lengths[4];     /* lengths of names with delimiters */
     bool any_spaced;                /* a name has a delimiter */
     bool any_space, any_quote;      /* a name has a ' ' / a '"' or "'" */
+    bool any_double_quote;          /* a name has a '"' */
 
     /* Directory of the last addition, per space: paths come grouped by directory. */
     struct mgc_liveset_cache {

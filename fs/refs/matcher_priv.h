@@ -18,7 +18,9 @@ enum {
     /* Parts overlap by the longest mention: a path of MGC_PATH_BYTES_MAX, each byte written as
      * seven (percent three times over, \u00e9). */
     MGC_OVERLAP_BYTES = 32 << 10,
-    MGC_READINGS_MAX = 512,       /* of one part; the ways to order decoders are below 300 */
+    MGC_READINGS_MAX = 1024,      /* of one part; the ways to order decoders are below 900 */
+    MGC_SINGLY_DEPTH_MAX = 4,     /* layers of a reading with MGC_USED_SINGLY */
+    MGC_ONCE_DEPTH_MAX = 6,       /* layers of a reading that used one of MGC_USED_ONCE */
     MGC_WORK_PER_BYTE_MAX = 4096, /* bytes of readings per byte of a part, base64 included */
     MGC_LEVELS = 24,              /* decoders, base64 and its decoders over each other */
     MGC_MARK_IS_DIR = 1 << 7,     /* in the array of marks: a directory was added */
@@ -28,7 +30,10 @@ enum {
 enum {
     MGC_USED_SLASH = 1 << 0,  /* backslash as a slash */
     MGC_USED_SPACE = 1 << 1,  /* '+' as a space */
-    MGC_USED_BASE64 = 1 << 2, /* inside a base64 run */
+    MGC_USED_QUOTES = 1 << 2, /* doubled quotes as one */
+    MGC_USED_BASE64 = 1 << 3, /* inside a base64 run */
+    MGC_USED_SINGLY = 1 << 4, /* kinds of escapes were undone one at a time */
+    MGC_USED_ONCE = MGC_USED_SLASH | MGC_USED_SPACE | MGC_USED_QUOTES,
 };
 
 /* One way to read a part of a text. */

@@ -2,25 +2,26 @@
  * readings.c -- every way a part of a text may have been written.
  *
  * A reading is the text with some layers of encoding undone.  From each reading the next ones are
- * made: one layer of all escapes undone at once; backslashes as slashes; '+' as spaces; and the
- * contents of base64 runs.  Each different reading is scanned, in its raw bytes and in its
- * canonical form.
+ * made: one layer of all escapes undone at once; backslashes as slashes, '+' as spaces, doubled
+ * quotes as one; and the contents of base64 runs.  Each different reading is scanned, in its raw
+ * bytes and in its canonical form.
  *
- * Undoing all kinds of escapes in one step finds every path that contains no escape itself,
+ * Undoing all kinds of escapes in one step finds the paths that contain no escape themselves,
  * whatever order the layers were in; names that do look encoded are indexed as decoded too
- * (matcher.c).  Backslash-as-slash and plus-as-space apply once on the way, at any depth.
+ * (matcher.c), and where there are such names the kinds are also undone one at a time.  What is
+ * ambiguous (backslash, plus, doubled quotes) applies once on the way, at any depth.
  *
  *   R1  More than MGC_TEXT_DECODE_DEPTH_MAX layers are not looked for (limits.h: a bound of what
  *       is a mention, not an error: texts escaped at every save exist).
  *   R2  The readings of a part are bounded by the ways to order decoders, so the cost is linear
  *       in the text.  The checks below make that certain: exceeding them is MGC_E_LIMIT.
- *   R3  Readings of base64 are not searched for base64 again, and only three layers deep.
+ *   R3  Readings of base64 are not searched for base64 again, and only four layers deep.
  */
 #include "matcher_priv.h"
 
 #include "mediagcfs/assert.h"
 
-enum { BASE64_LEAST = 16, BASE64_DEPTH_MAX = 3, GROUP = 4 };
+enum { BASE64_LEAST = 16, BASE64_DEPTH_MAX = 4, GROUP = 4 };
 
 static int visit(struct mgc_matcher *m, const struct mgc_reading *r, size_t level);
 
@@ -169,28 +170,91 @@ static int visit_made(struct mgc_matcher *m, const struct mgc_reading *r, int de
     return visit(m, &next, level + 1);
 }
 
+/* What may be undone once on the way, where it occurs and where it can matter. */
+static int visit_once(struct mgc_matcher *m, const struct mgc_reading *r, unsigned escapes,
+                      size_t level)
+{
+    const struct {
+        unsigned used, escape;
+        bool matters;
+    } ways[] = {{MGC_USED_SLASH, MGC_ESC_BACKSLASH, true},
+                {MGC_USED_SPACE, MGC_ESC_PLUS, m->set.any_space},
+                {MGC_USED_QUOTES, MGC_ESC_QUOTES, m->set.any_quote}};
+    struct mgc_buf *out = &m->pool[level];
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < ARRAY_SIZE(ways); i++) {
+        unsigned used = r->used | ways[i].used;
+        bool changed;
+
+        if ((escapes & ways[i].escape) == 0 || !ways[i].matters || used == r->used ||
+            (used & MGC_USED_ONCE) == MGC_USED_ONCE ||
+            ((used & MGC_USED_SINGLY) != 0 && (r->used & MGC_USED_ONCE) != 0))
+            continue; /* two of them together at most: bounds the readings (R2) */
+        if (ways[i].used == MGC_USED_QUOTES)
+            changed = mgc_canon_decode(out, r->text, r->bytes, MGC_ESC_QUOTES);
+        else
+            changed = mgc_canon_replace(out, r->text, r->bytes,
+                                        ways[i].used == MGC_USED_SLASH ? "\\/" : "+ ");
+        if (changed)
+            e = visit_made(m, r, r->depth + 1, used, level);
+        else if (out->failed)
+            e = -ENOMEM;
+    }
+    return e;
+}
+
+/* One kind of escape at a time, in every order: for names that look encoded, or have quotes. */
+static int visit_singly(struct mgc_matcher *m, const struct mgc_reading *r, unsigned escapes,
+                        size_t level)
+{
+    static const unsigned kinds[] = {MGC_ESC_PERCENT, MGC_ESC_ENTITY, MGC_ESC_BACKSLASH};
+    unsigned left = escapes & MGC_ESC_DECODERS;
+    int e = 0;
+
+    if ((!m->set.in_use[MGC_SPACE_DECODED] && !m->set.any_double_quote) || left == 0 ||
+        r->depth >= MGC_SINGLY_DEPTH_MAX || (r->used & MGC_USED_BASE64) != 0)
+        return 0;
+    if ((r->used & MGC_USED_SINGLY) == 0 &&
+        ((left & (left - 1)) == 0 || r->depth > 0 || r->used != 0))
+        return 0; /* a single kind is what the others do */
+    for (size_t i = 0; e == 0 && i < ARRAY_SIZE(kinds); i++) {
+        if ((left & kinds[i]) != 0 &&
+            mgc_canon_decode(&m->pool[level], r->text, r->bytes, kinds[i]))
+            e = visit_made(m, r, r->depth + 1, r->used | MGC_USED_SINGLY, level);
+        else if (m->pool[level].failed)
+            e = -ENOMEM;
+    }
+    return e;
+}
+
+/* How many layers may be undone on the way that led to this reading. */
+static int depth_max(const struct mgc_reading *r)
+{
+    if ((r->used & MGC_USED_BASE64) != 0)
+        return BASE64_DEPTH_MAX;
+    if ((r->used & MGC_USED_SINGLY) != 0)
+        return MGC_SINGLY_DEPTH_MAX;
+    return (r->used & MGC_USED_ONCE) != 0 ? MGC_ONCE_DEPTH_MAX : MGC_TEXT_DECODE_DEPTH_MAX;
+}
+
 static int visit_next(struct mgc_matcher *m, const struct mgc_reading *r, unsigned escapes,
                       size_t level)
 {
-    int depth_max = (r->used & MGC_USED_BASE64) != 0 ? BASE64_DEPTH_MAX : MGC_TEXT_DECODE_DEPTH_MAX;
-    unsigned decoders = MGC_ESC_DECODERS & ~(m->set.any_quote ? 0u : (unsigned)MGC_ESC_QUOTES);
+    bool singly = (r->used & MGC_USED_SINGLY) != 0;
     struct mgc_buf *out = &m->pool[level];
-    bool deeper = false;
     int e = 0;
 
-    if (r->depth < depth_max && (escapes & decoders) != 0)
-        deeper = mgc_canon_decode(out, r->text, r->bytes, decoders);
-    if (deeper)
+    if (!singly && r->depth < depth_max(r) && (escapes & MGC_ESC_DECODERS) != 0 &&
+        mgc_canon_decode(out, r->text, r->bytes, MGC_ESC_DECODERS))
         e = visit_made(m, r, r->depth + 1, r->used, level);
-    else if ((r->used & (MGC_USED_SLASH | MGC_USED_SPACE)) == 0)
+    else if (out->failed)
+        return -ENOMEM;
+    else if ((r->used & (MGC_USED_ONCE | MGC_USED_SINGLY)) == 0)
         e = keep_final(m, r);
-    if (e == 0 && (escapes & MGC_ESC_BACKSLASH) != 0 && (r->used & MGC_USED_SLASH) == 0 &&
-        mgc_canon_replace(out, r->text, r->bytes, "\\/"))
-        e = visit_made(m, r, r->depth, r->used | MGC_USED_SLASH, level);
-    if (e == 0 && (escapes & MGC_ESC_PLUS) != 0 && m->set.any_space &&
-        (r->used & MGC_USED_SPACE) == 0 && mgc_canon_replace(out, r->text, r->bytes, "+ "))
-        e = visit_made(m, r, r->depth, r->used | MGC_USED_SPACE, level);
-    return e == 0 && out->failed ? -ENOMEM : e;
+    if (e == 0 && r->depth < depth_max(r) && r->depth < MGC_ONCE_DEPTH_MAX)
+        e = visit_once(m, r, escapes, level);
+    return e == 0 ? visit_singly(m, r, escapes, level) : e;
 }
 
 static int visit(struct mgc_matcher *m, const struct mgc_reading *r, size_t level)

@@ -75,8 +75,8 @@ static int command_fence_passed(struct mgc_source *s, const char *fence, int64_t
     (void)deadline_us;
     if (fence == NULL || fence[0] == '\0')
         return 1;
-    return mgc_err_say(err, MGC_E_SOURCE, "could not check fence of source '%s': a command has none",
-                       s->name);
+    return mgc_err_say(err, MGC_E_SOURCE,
+                       "could not check fence of source '%s': a command has none", s->name);
 }
 
 static int give(struct records *r, const char *text, size_t bytes)
@@ -88,10 +88,10 @@ static int give(struct records *r, const char *text, size_t bytes)
 
 static int too_long(const struct records *r, struct mgc_err *err)
 {
-    int code =
-        mgc_err_say(err, MGC_E_LIMIT, "a record has more "
-                                      "than %d bytes",
-                    MGC_CHILD_OUTPUT_LINE_MAX);
+    int code = mgc_err_say(err, MGC_E_LIMIT,
+                           "a record has more "
+                           "than %d bytes",
+                           MGC_CHILD_OUTPUT_LINE_MAX);
 
     (void)mgc_err_hint(err, "Let the command print one path or text per %s",
                        r->terminator == '\0' ? "NUL (format = nul)" : "line");
@@ -150,8 +150,7 @@ static int read_all(struct records *r, struct mgc_proc *p, int64_t deadline_us, 
     if (code < 0)
         return code;
     if (r->tail.bytes > 0) {
-        code = mgc_err_say(err, MGC_E_INCOMPLETE,
-                           "the last record has no end");
+        code = mgc_err_say(err, MGC_E_INCOMPLETE, "the last record has no end");
         (void)mgc_err_hint(err, "Let the command end every record, the last one too");
         return code;
     }

@@ -205,8 +205,8 @@ static bool build_arrays(struct question *q, size_t first, size_t count)
 }
 
 /* Runs one statement whose only parameter is the array, gives each row. */
-static int ask_one(struct question *q, const char *sql, bool bytes,
-                   const struct mgc_origin *origin, struct mgc_err *err)
+static int ask_one(struct question *q, const char *sql, bool bytes, const struct mgc_origin *origin,
+                   struct mgc_err *err)
 {
     const char *const values[] = {bytes ? q->bytes.data : q->texts.data};
     const struct mgc_pg_query query = {
@@ -274,8 +274,9 @@ static int ask_query(struct question *q, size_t index, struct mgc_err *err)
     while (length > 0 && strchr("; \t\r\n", query[length - 1]) != NULL)
         length--;
     (void)snprintf(label, sizeof(label), "query %zu", index + 1);
-    mgc_buf_addf(&sql, "SELECT DISTINCT asked.value::pg_catalog.text FROM (%.*s\n) AS asked(value)"
-                       " WHERE asked.value::pg_catalog.text = ANY($1::pg_catalog.text[])",
+    mgc_buf_addf(&sql,
+                 "SELECT DISTINCT asked.value::pg_catalog.text FROM (%.*s\n) AS asked(value)"
+                 " WHERE asked.value::pg_catalog.text = ANY($1::pg_catalog.text[])",
                  (int)length, query);
     if (sql.failed)
         return mgc_err_set(err, -ENOMEM, "could not ask source '%s'", q->pg->base.name);
@@ -295,8 +296,8 @@ static int ask_all(struct question *q, const struct mgc_pg_tables *tables, struc
     int r = 0;
 
     for (size_t first = 0; r == 0 && first < q->count; first += MGC_SOURCE_ASK_MAX) {
-        size_t count = q->count - first < MGC_SOURCE_ASK_MAX ? q->count - first
-                                                             : MGC_SOURCE_ASK_MAX;
+        size_t count =
+            q->count - first < MGC_SOURCE_ASK_MAX ? q->count - first : MGC_SOURCE_ASK_MAX;
 
         if (!build_arrays(q, first, count))
             return mgc_err_set(err, -ENOMEM, "could not ask source '%s'", q->pg->base.name);

@@ -414,8 +414,8 @@ int mgc_pg_copy_query(struct mgc_pg *pg, const char *label, const char *query, i
 
     while (bytes > 0 && strchr("; \t\r\n", query[bytes - 1]) != NULL)
         bytes--;
-    s.origin = (struct mgc_origin){
-        .source = pg->base.name, .table = label, .column = "", .whole = true};
+    s.origin =
+        (struct mgc_origin){.source = pg->base.name, .table = label, .column = "", .whole = true};
     mgc_buf_adds(&sql, "COPY (");
     mgc_buf_add(&sql, query, bytes);
     mgc_buf_adds(&sql, "\n) TO STDOUT");

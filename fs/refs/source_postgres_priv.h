@@ -16,13 +16,13 @@
 #include "fs/refs/source_priv.h"
 
 enum {
-    MGC_PG_CONNECT_US = 30 * 1000 * 1000,  /* for one session, all hosts of its conninfo together */
-    MGC_PG_WATCH_EVERY_US = 1000 * 1000,   /* H31: found within one second, gone within two */
+    MGC_PG_CONNECT_US = 30 * 1000 * 1000, /* for one session, all hosts of its conninfo together */
+    MGC_PG_WATCH_EVERY_US = 1000 * 1000,  /* H31: found within one second, gone within two */
     MGC_PG_WATCH_ANSWER_US = 30 * 1000 * 1000, /* a watcher that says nothing is no watcher */
-    MGC_PG_LOCK_WAIT_MS = 10 * 1000,       /* behind somebody's ALTER TABLE; waiting blocks nobody */
-    MGC_PG_CANCEL_US = 1000 * 1000,        /* for a cancel to be delivered */
-    MGC_PG_IDLE_MS = 10 * 60 * 1000,       /* the server ends what we left behind */
-    MGC_PG_MINOR_US = 60 * 1000 * 1000,    /* where the caller gave no deadline: a small query */
+    MGC_PG_LOCK_WAIT_MS = 10 * 1000,    /* behind somebody's ALTER TABLE; waiting blocks nobody */
+    MGC_PG_CANCEL_US = 1000 * 1000,     /* for a cancel to be delivered */
+    MGC_PG_IDLE_MS = 10 * 60 * 1000,    /* the server ends what we left behind */
+    MGC_PG_MINOR_US = 60 * 1000 * 1000, /* where the caller gave no deadline: a small query */
 };
 
 /* An open transaction of the database, as begin() saw it. */
@@ -49,14 +49,14 @@ struct mgc_pg {
     struct mgc_source base;
     const struct mgc_conf_references *conf;
     PGconn *main, *watch;
-    char main_pid[16];      /* backend of the open transaction */
-    bool in_snapshot;       /* begin() succeeded and nothing has failed since */
-    bool watching;          /* main holds locks that may block somebody */
-    bool watch_asked;       /* an answer of the watcher is due */
-    int64_t watch_next_us;  /* monotonic: next question, or until when the answer must be there */
+    char main_pid[16];     /* backend of the open transaction */
+    bool in_snapshot;      /* begin() succeeded and nothing has failed since */
+    bool watching;         /* main holds locks that may block somebody */
+    bool watch_asked;      /* an answer of the watcher is due */
+    int64_t watch_next_us; /* monotonic: next question, or until when the answer must be there */
     struct mgc_pg_facts facts;
-    char *fence_text;       /* fence whose virtual transactions have all ended ... */
-    char **fence_prepared;  /* ... and what was prepared then and may be one of them */
+    char *fence_text;      /* fence whose virtual transactions have all ended ... */
+    char **fence_prepared; /* ... and what was prepared then and may be one of them */
     size_t fence_prepared_count;
     char *covered;
 };
@@ -94,8 +94,7 @@ MGC_MUST_CHECK int mgc_pg_transaction(struct mgc_pg *pg, const char *isolation, 
 MGC_MUST_CHECK int mgc_pg_ask_watcher(struct mgc_pg *pg, const char *sql, int64_t deadline_us,
                                       char **ret_text, struct mgc_err *err);
 /* Turns a failed result (or, NULL, the session's state) into a code with message and remedy. */
-int mgc_pg_failure(struct mgc_pg *pg, const PGresult *res, const char *table,
-                   struct mgc_err *err);
+int mgc_pg_failure(struct mgc_pg *pg, const PGresult *res, const char *table, struct mgc_err *err);
 int mgc_pg_timeout(struct mgc_pg *pg, const char *table, struct mgc_err *err);
 void mgc_pg_clear_(PGresult **res);
 #define mgc_pg_autores __attribute__((cleanup(mgc_pg_clear_))) PGresult
@@ -141,8 +140,7 @@ MGC_MUST_CHECK int mgc_pg_tables_choose(struct mgc_pg *pg, struct mgc_pg_tables 
                                         enum mgc_source_depth depth, struct mgc_err *err);
 /* Every listed column must be there. */
 MGC_MUST_CHECK int mgc_pg_tables_listed(struct mgc_pg *pg, const struct mgc_pg_tables *tables,
-                                        const char *const *list, size_t count,
-                                        struct mgc_err *err);
+                                        const char *const *list, size_t count, struct mgc_err *err);
 void mgc_pg_tables_done(struct mgc_pg_tables *tables);
 
 /* --- copy --- */

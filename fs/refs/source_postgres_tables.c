@@ -54,7 +54,8 @@ static const char tables_sql[] =
     " JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace WHERE up.oid = c.oid),"
     " a.attnum, a.attname, quote_ident(a.attname),"
     " coalesce(k.text_like, true), coalesce(k.bytes, 0),"
-    " has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')"
+    " coalesce(has_schema_privilege(n.oid, 'USAGE')" /* NULL: gone since; its COPY will tell */
+    " AND has_column_privilege(c.oid, a.attnum, 'SELECT'), true)"
     " FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0"
@@ -105,8 +106,8 @@ static int rows_of_table(const PGresult *res, int first)
 {
     int count = 1;
 
-    while (first + count < PQntuples(res) && strcmp(PQgetvalue(res, first, AT_OID),
-                                                    PQgetvalue(res, first + count, AT_OID)) == 0)
+    while (first + count < PQntuples(res) &&
+           strcmp(PQgetvalue(res, first, AT_OID), PQgetvalue(res, first + count, AT_OID)) == 0)
         count++;
     return count;
 }

@@ -24,17 +24,20 @@ enum { CLOCK_ROUNDS = 3 };
 
 /* Row (V2): another database's transaction cannot write here; one of no known database might. */
 static const char opens_sql[] =
-    "SELECT l.virtualtransaction, l.pid, a.usename, a.datname, " EPOCH_US("a.xact_start")
-    " FROM pg_catalog.pg_locks l"
-    " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-    " WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted"
-    " AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()"
-    " AND (a.pid IS NULL OR a.datid = (SELECT d.oid FROM pg_catalog.pg_database d"
-    " WHERE d.datname = pg_catalog.current_database()))";
+    "SELECT l.virtualtransaction, l.pid, a.usename, a.datname, " EPOCH_US(
+        "a.xact_start") " FROM pg_catalog.pg_locks l"
+                        " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+                        " WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND "
+                        "l.granted"
+                        " AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()"
+                        " AND (a.pid IS NULL OR a.datid = (SELECT d.oid FROM "
+                        "pg_catalog.pg_database d"
+                        " WHERE d.datname = pg_catalog.current_database()))";
 
 static const char prepared_sql[] =
-    "SELECT p.transaction::pg_catalog.text, p.gid, p.owner, " EPOCH_US("p.prepared")
-    " FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database()";
+    "SELECT p.transaction::pg_catalog.text, p.gid, p.owner, " EPOCH_US(
+        "p.prepared") " FROM pg_catalog.pg_prepared_xacts p WHERE p.database = "
+                      "pg_catalog.current_database()";
 
 static const char clock_sql[] = "SELECT " EPOCH_US("pg_catalog.clock_timestamp()");
 
@@ -310,10 +313,14 @@ static int look(struct mgc_pg *pg, int64_t deadline_us, struct mgc_source_view *
                 struct mgc_err *err)
 {
     int64_t offset_us = 0, uncertainty_us = 0, t0_us;
-    int r = measure_clock(pg, deadline_us, &offset_us, &uncertainty_us, err);
+    int r = mgc_pg_transaction(pg, "READ COMMITTED", deadline_us, err);
 
     if (r == 0)
+        r = measure_clock(pg, deadline_us, &offset_us, &uncertainty_us, err);
+    if (r == 0)
         r = load_identity(pg, deadline_us, &view->identity, err);
+    if (r == 0)
+        r = mgc_pg_run(pg, "COMMIT", deadline_us, err);
     if (r < 0)
         return r;
     t0_us = mgc_now_us();
@@ -393,7 +400,8 @@ static int waits_for_prepared(const struct mgc_pg *pg, const struct mgc_pg_prepa
     (void)mgc_err_say(err, MGC_E_BUSY,
                       "could not pass fence of source '%s': transaction '%s' prepared by user '%s' "
                       "is open",
-                      pg->base.name, mgc_escape(gid, sizeof(gid), prepared->gid, strlen(prepared->gid)),
+                      pg->base.name,
+                      mgc_escape(gid, sizeof(gid), prepared->gid, strlen(prepared->gid)),
                       mgc_escape(owner, sizeof(owner), prepared->owner, strlen(prepared->owner)));
     (void)mgc_err_hint(err, "Let its owner COMMIT PREPARED or ROLLBACK PREPARED it");
     return 0;
@@ -404,12 +412,12 @@ static int waits_for_open(const struct mgc_pg *pg, const struct mgc_pg_open *ope
 {
     char user[MGC_SHOW_BYTES / 2], database[MGC_SHOW_BYTES / 2];
 
-    (void)mgc_err_say(err, MGC_E_BUSY,
-                      "could not pass fence of source '%s': a transaction of pid %s, user '%s', "
-                      "database '%s' is open",
-                      pg->base.name, open->pid,
-                      mgc_escape(user, sizeof(user), open->user, strlen(open->user)),
-                      mgc_escape(database, sizeof(database), open->database, strlen(open->database)));
+    (void)mgc_err_say(
+        err, MGC_E_BUSY,
+        "could not pass fence of source '%s': a transaction of pid %s, user '%s', "
+        "database '%s' is open",
+        pg->base.name, open->pid, mgc_escape(user, sizeof(user), open->user, strlen(open->user)),
+        mgc_escape(database, sizeof(database), open->database, strlen(open->database)));
     (void)mgc_err_hint(err, "Let the transaction end, or grant pg_read_all_stats to our role so "
                             "that its start can be seen");
     return 0;

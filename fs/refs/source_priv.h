@@ -11,9 +11,9 @@
 #include "mediagcfs/source.h"
 
 enum {
-    MGC_SOURCE_COLUMNS_MAX = 500000,  /* columns of one database: far above any real schema */
+    MGC_SOURCE_COLUMNS_MAX = 500000,      /* columns of one database: far above any real schema */
     MGC_SOURCE_VALUE_BYTES_MAX = 1 << 30, /* one value: what both databases allow */
-    MGC_SOURCE_ASK_MAX = 20000,       /* paths in one question: about 1 MB of parameters */
+    MGC_SOURCE_ASK_MAX = 20000,           /* paths in one question: about 1 MB of parameters */
 };
 
 MGC_MUST_CHECK int mgc_source_postgres_new(const struct mgc_conf_references *conf,

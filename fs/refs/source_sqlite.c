@@ -8,8 +8,11 @@
  *       the connection, an unknown frame, a wrong count: failure.
  *   Q2  Each request has a number.  What still arrives for an earlier one (it was given up at its
  *       deadline, or the caller's function refused) is passed over.
- *   Q3  The child goes when its parent does (parent-death signal, and end of the connection).  One
- *       that is gone is started again only while our ids allow it.
+ *   Q3  The child goes when its parent does: it sees the end of the connection, and where the ids
+ *       allow it (not after ours were dropped) a parent-death signal is faster.  One that is gone
+ *       is started again only while our ids allow it.
+ *   Q4  This process never opens the database with SQLite itself: what the library remembers about
+ *       an open file would be inherited by the child, whose locks it is not.
  */
 #include "fs/refs/source_sqlite_priv.h"
 
@@ -28,6 +31,7 @@
 
 enum {
     END_US = 5 * 1000 * 1000,   /* for the child to close the database */
+    MARGIN_US = 100 * 1000,     /* the child gives up first: it knows the reason */
     LEAVE_US = 2 * 1000 * 1000, /* for the child to exit once its connection is closed */
     GROUPS_MAX = 256,
     ACCOUNT_BYTES = 16384,
@@ -92,8 +96,9 @@ static int find_ids(const struct sqlite_source *s, struct ids *ids, struct mgc_e
                            "%u, we are uid %u",
                            s->base.name, MGC_SHOW(s->conf->database), (unsigned)file.st_uid,
                            (unsigned)geteuid());
-        (void)mgc_err_hint(err, "Run as root or as uid %u: a foreign reader would leave files that "
-                                "the application cannot write",
+        (void)mgc_err_hint(err,
+                           "Run as root or as uid %u: a foreign reader would leave files that "
+                           "the application cannot write",
                            (unsigned)file.st_uid);
         return code;
     }
@@ -240,7 +245,8 @@ static int lost(struct sqlite_source *s, int code, struct mgc_err *err)
 static int too_late(struct sqlite_source *s, struct mgc_err *err)
 {
     s->stale = true;
-    (void)mgc_err_say(err, MGC_E_TIMEOUT, "could not read database '%s' of source '%s': took too long",
+    (void)mgc_err_say(err, MGC_E_TIMEOUT,
+                      "could not read database '%s' of source '%s': took too long",
                       MGC_SHOW(s->conf->database), s->base.name);
     (void)mgc_err_hint(err, "Give the references block a longer timeout");
     return MGC_E_TIMEOUT;
@@ -327,7 +333,7 @@ static size_t request(struct sqlite_source *s, enum mgc_frame_type type, int64_t
 
     s->seq++;
     place = mgc_wire_open(&s->wire, type, s->seq);
-    mgc_wire_i64(&s->wire, deadline_us);
+    mgc_wire_i64(&s->wire, deadline_us == 0 ? 0 : deadline_us - MARGIN_US);
     return place;
 }
 
@@ -403,10 +409,8 @@ static int take_origin(struct sqlite_source *s, struct mgc_frame *f, struct mgc_
         s->origins_capacity = capacity;
     }
     origin = &s->origins[s->origins_count];
-    *origin = (struct origin){.table = strdup(table),
-                              .column = strdup(column),
-                              .weak = weak != 0,
-                              .whole = whole != 0};
+    *origin = (struct origin){
+        .table = strdup(table), .column = strdup(column), .weak = weak != 0, .whole = whole != 0};
     s->origins_count++;
     if (origin->table == NULL || origin->column == NULL)
         return mgc_err_set(err, -ENOMEM, "could not read source '%s'", s->base.name);

@@ -164,9 +164,9 @@ static int make_position(struct reader *r, struct mgc_err *err)
     if (text.bytes > 0)
         mgc_buf_addc(&text, '}');
     r->position = text.failed ? NULL : strdup(text.data != NULL ? text.data : "");
-    return r->position != NULL ? 0
-                               : mgc_err_set(err, -ENOMEM, "could not read source '%s'",
-                                             r->conf->name);
+    return r->position != NULL
+               ? 0
+               : mgc_err_set(err, -ENOMEM, "could not read source '%s'", r->conf->name);
 }
 
 /* A table scan compares nothing: any order will do for a collation of the application's. */
@@ -195,8 +195,7 @@ static int open_connection(struct reader *r, bool wal, struct mgc_err *err)
     else
         rc = mgc_sqlite_open_copy(r->copy_fd, &r->db);
     if (rc == SQLITE_OK) {
-        (void)sqlite3_busy_timeout(
-            r->db, wal ? mgc_source_left_ms(r->deadline_us, BUSY_MS) : 0);
+        (void)sqlite3_busy_timeout(r->db, wal ? mgc_source_left_ms(r->deadline_us, BUSY_MS) : 0);
         (void)sqlite3_collation_needed(r->db, NULL, collation_needed);
         sqlite3_progress_handler(r->db, STEPS_PER_LOOK, give_up, r);
         rc = sqlite3_exec(r->db, settings, NULL, NULL, NULL);
@@ -309,8 +308,8 @@ static bool is_asked(const struct reader *r, const void *text, size_t bytes)
     if (bytes > MGC_PATH_BYTES_MAX || memchr(text, '\0', bytes) != NULL)
         return false;
     mgc_buf_add(&plain, text, bytes);
-    return plain.failed || bsearch(plain.data, r->asked, r->asked_count, sizeof(*r->asked),
-                                   compare_text) != NULL;
+    return plain.failed ||
+           bsearch(plain.data, r->asked, r->asked_count, sizeof(*r->asked), compare_text) != NULL;
 }
 
 static int send_value(struct reader *r, sqlite3_stmt *stmt, int index, uint32_t origin,

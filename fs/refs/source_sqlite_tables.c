@@ -16,8 +16,8 @@
 
 /* Virtual tables without rows of their own that could mention a file. */
 static const char *const known_modules[] = {
-    "fts3", "fts4", "fts5", "fts4aux", "fts3tokenize", "fts5vocab", "rtree", "rtree_i32",
-    "geopoly", "dbstat", "spellfix1", "sqlite_stmt",
+    "fts3",  "fts4",      "fts5",    "fts4aux", "fts3tokenize", "fts5vocab",
+    "rtree", "rtree_i32", "geopoly", "dbstat",  "spellfix1",    "sqlite_stmt",
 };
 /* Shadow tables of a full-text index that hold words and positions. */
 static const char *const index_suffixes[] = {
@@ -172,8 +172,8 @@ static int load_columns(sqlite3 *db, const struct mgc_sqlite_scope *scope,
         rc = SQLITE_OK;
         if (name != NULL && !wanted(scope, table, listed))
             continue;
-        memory = name != NULL && grow((void **)&table->columns, table->columns_count,
-                                      sizeof(*table->columns));
+        memory = name != NULL &&
+                 grow((void **)&table->columns, table->columns_count, sizeof(*table->columns));
         if (!memory)
             break;
         table->columns[table->columns_count++] =
@@ -212,8 +212,9 @@ static bool index_shadow(sqlite3 *db, const char *name)
 
         if (bytes <= suffix || strcmp(name + bytes - suffix, index_suffixes[i]) != 0)
             continue;
-        if (sqlite3_prepare_v2(db, "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND "
-                                   "rootpage = 0 AND name = ?1",
+        if (sqlite3_prepare_v2(db,
+                               "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND "
+                               "rootpage = 0 AND name = ?1",
                                -1, &stmt, NULL) == SQLITE_OK &&
             sqlite3_bind_text(stmt, 1, name, (int)(bytes - suffix), SQLITE_STATIC) == SQLITE_OK &&
             sqlite3_step(stmt) == SQLITE_ROW) {
@@ -282,8 +283,9 @@ int mgc_sqlite_tables_load(sqlite3 *db, const struct mgc_sqlite_scope *scope,
     sqlite3_stmt *stmt = NULL;
     int r = 0, rc;
 
-    rc = sqlite3_prepare_v2(db, "SELECT name, rootpage, sql FROM main.sqlite_schema "
-                                "WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+    rc = sqlite3_prepare_v2(db,
+                            "SELECT name, rootpage, sql FROM main.sqlite_schema "
+                            "WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
                             -1, &stmt, NULL);
     while (r >= 0 && rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct mgc_sqlite_table table = {0};

@@ -28,7 +28,8 @@ struct mgc_quarantine_spec {
     struct mgc_recorder *recorder; /* NULL offline: recorded before rows are judged */
     /* A name appeared or vanished: kernel caches must go.  Called without locks; may be NULL. */
     void (*changed)(void *arg, const struct mgc_file_stat *dir, const char *name, bool gone);
-    /* One event for each act, before the call that caused it returns; may be NULL. */
+    /* One event for each act, before the call that caused it returns; may be NULL.  Both hooks are
+     * called by the thread that acts, perhaps by several at once; they may call back in here. */
     void (*event)(void *arg, const struct mgc_event *event);
     void *arg;
 };

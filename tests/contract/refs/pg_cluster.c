@@ -55,8 +55,7 @@ static pid_t spawn(const struct pg_cluster *c, char *const *argv, const char *ou
 
         if (out < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 || chdir("/") < 0)
             _exit(126);
-        if (geteuid() == 0 &&
-            (setgroups(0, NULL) < 0 || setgid(c->gid) < 0 || setuid(c->uid) < 0))
+        if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setgid(c->gid) < 0 || setuid(c->uid) < 0))
             _exit(126);
         (void)prctl(PR_SET_PDEATHSIG, SIGQUIT); /* immediate shutdown */
         (void)execv(argv[0], argv);
@@ -73,9 +72,8 @@ static void log_path(const struct pg_cluster *c, char *out, size_t bytes)
 static void make(struct pg_cluster *c)
 {
     char program[300], data[100], log[100];
-    char *const argv[] = {program, "-D",     data,         "-U",          "postgres", "-A",
-                          "trust", "-N",     "-E",         "UTF8",        "--locale=C",
-                          "--no-instructions", NULL};
+    char *const argv[] = {program, "-D", data,   "-U",         "postgres",          "-A", "trust",
+                          "-N",    "-E", "UTF8", "--locale=C", "--no-instructions", NULL};
     int status;
 
     (void)snprintf(program, sizeof(program), "%s/initdb", c->programs);
@@ -106,20 +104,13 @@ static bool answers(const struct pg_cluster *c)
 void pg_cluster_up(struct pg_cluster *c)
 {
     char program[300], data[100], log[100];
-    char *const argv[] = {program,
-                          "-D",
-                          data,
-                          "-k",
-                          c->folder,
-                          "-h",
-                          "",
-                          "-F",
-                          "-c",
-                          "max_prepared_transactions=10",
-                          "-c",
-                          "shared_buffers=16MB",
-                          "-c",
-                          "autovacuum=off",
+    char *const argv[] = {program,   "-D",
+                          data,      "-k",
+                          c->folder, "-h",
+                          "",        "-F",
+                          "-c",      "max_prepared_transactions=10",
+                          "-c",      "shared_buffers=16MB",
+                          "-c",      "autovacuum=off",
                           NULL};
 
     (void)snprintf(program, sizeof(program), "%s/postgres", c->programs);

@@ -24,6 +24,7 @@
 enum { MANY = 60000, MANY_BYTES = 200 };
 
 static struct pg_cluster cluster;
+static int made;
 static char folder[] = "/dev/shm/mgc-source-XXXXXX";
 
 /* One kind of source with a table (or file) of texts behind it. */
@@ -34,7 +35,6 @@ struct world {
     char path[128]; /* of the database file, or of the file a command prints */
     char text[512]; /* conninfo or command */
     PGconn *admin;
-    sqlite3 *db;
 };
 struct kind {
     const char *name;
@@ -42,10 +42,10 @@ struct kind {
     void (*make)(struct world *w);
     void (*put)(struct world *w, const char *text);
     void (*put_many)(struct world *w);
-    void (*cut)(void *world);  /* breaks what is being read, from outside */
+    void (*cut)(void *world);      /* breaks what is being read, from outside */
     void (*gone)(struct world *w); /* there is nothing to read any more */
     void (*back)(struct world *w); /* and there is again */
-    const char *column; /* as ask() names it; NULL: a command */
+    const char *column;            /* as ask() names it; NULL: a command */
 };
 
 /* --- PostgreSQL --- */
@@ -104,19 +104,23 @@ static void postgres_back(struct world *w)
 
 /* --- SQLite --- */
 
+/* As another process would: nothing of SQLite stays open here when the reader is forked. */
 static void sql(struct world *w, const char *text)
 {
+    sqlite3 *db = NULL;
     char *message = NULL;
 
-    if (sqlite3_exec(w->db, text, NULL, NULL, &message) != SQLITE_OK)
+    assert_int_equal(sqlite3_open(w->path, &db), SQLITE_OK);
+    (void)sqlite3_busy_timeout(db, 10000);
+    if (sqlite3_exec(db, text, NULL, NULL, &message) != SQLITE_OK)
         fail_msg("%s: %s", text, message);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static void sqlite_make(struct world *w)
 {
-    (void)snprintf(w->path, sizeof(w->path), "%s/refs.db", folder);
-    (void)unlink(w->path);
-    assert_int_equal(sqlite3_open(w->path, &w->db), SQLITE_OK);
+    /* A name of its own: what a failed test has left open must not meet the next. */
+    (void)snprintf(w->path, sizeof(w->path), "%s/refs%d.db", folder, ++made);
     sql(w, strcmp(w->kind->name, "sqlite wal") == 0 ? "PRAGMA journal_mode = WAL"
                                                     : "PRAGMA journal_mode = DELETE");
     sql(w, "CREATE TABLE refs(id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT)");
@@ -238,7 +242,6 @@ static void world_close(struct world *w)
 {
     mgc_source_free(w->source);
     PQfinish(w->admin);
-    (void)sqlite3_close(w->db);
 }
 
 /* Begins, scans; fails the test unless it is COMPLETE with that many texts. */
@@ -260,8 +263,9 @@ static void expect_complete(struct world *w, int64_t texts)
 
 static void everything_arrives(void **state)
 {
-    static const char *const texts[] = {"docs/a.pdf",  "tab\there", "back\\slash\\n", "\\N", "\\.",
-                                        "\xc3\xa4/\xc3\xb6.jpg", "quote\"'", "{x}"};
+    static const char *const texts[] = {"docs/a.pdf", "tab\there", "back\\slash\\n",
+                                        "\\N",        "\\.",       "\xc3\xa4/\xc3\xb6.jpg",
+                                        "quote\"'",   "{x}"};
     struct world w;
 
     (void)state;

@@ -165,9 +165,10 @@ static void only_what_holds_rows_of_its_own(void **state)
 
     (void)state;
     world_open(&w);
-    pg_do(w.app, "CREATE SCHEMA \"Other one\"; GRANT USAGE ON SCHEMA \"Other one\" TO reader;"
-                 "CREATE TABLE \"Other one\".\"T \"\"x\"\".y\"(\"C \"\"d\"\".e\" text, nothing int);"
-                 "INSERT INTO \"Other one\".\"T \"\"x\"\".y\" VALUES ('odd')");
+    pg_do(w.app,
+          "CREATE SCHEMA \"Other one\"; GRANT USAGE ON SCHEMA \"Other one\" TO reader;"
+          "CREATE TABLE \"Other one\".\"T \"\"x\"\".y\"(\"C \"\"d\"\".e\" text, nothing int);"
+          "INSERT INTO \"Other one\".\"T \"\"x\"\".y\" VALUES ('odd')");
     pg_do(w.app, "CREATE TABLE p(k int, v text) PARTITION BY LIST (k);"
                  "CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
                  "CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2);"
@@ -237,9 +238,10 @@ static void columns_and_queries(void **state)
     pg_do(w.admin, "GRANT SELECT ON shown TO reader");
     w.conf.scan = MGC_SCAN_COLUMNS;
     w.conf.columns = (struct mgc_conf_list){(char *[]){TEXT("photo.image")}, 1};
-    w.conf.query = (struct mgc_conf_list){
-        (char *[]){TEXT("SELECT path, other FROM shown -- done\n ; "), TEXT("SELECT id FROM photo")},
-        2};
+    w.conf.query =
+        (struct mgc_conf_list){(char *[]){TEXT("SELECT path, other FROM shown -- done\n ; "),
+                                          TEXT("SELECT id FROM photo")},
+                               2};
     expect_complete(&w, MGC_DEPTH_CONFIGURED);
     expect_line(&w, "public.photo|image|h|p/7.jpg");
     expect_line(&w, "query 1||h|view/7");
@@ -306,7 +308,8 @@ static void bytes_of_other_encodings(void **state)
 
     (void)state;
     world_open_as(&w, "reader", "TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
-    pg_do(w.app, "SET client_encoding = 'UTF8'; CREATE TABLE t(a text);"
+    pg_do(w.app, "SET client_encoding = 'UTF8'");
+    pg_do(w.app, "CREATE TABLE t(a text);"
                  "INSERT INTO t VALUES ('\xc3\xa4.jpg')");
     expect_complete(&w, MGC_DEPTH_CONFIGURED);
     expect_line(&w, "public.t|a||\xe4.jpg"); /* as it is stored */
@@ -388,9 +391,10 @@ static void a_foreign_table_is_incomplete(void **state)
 
     (void)state;
     world_open(&w);
-    pg_do(w.admin, "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;"
-                   "CREATE FOREIGN TABLE far(a text) SERVER files OPTIONS (filename '/etc/hostname');"
-                   "GRANT SELECT ON far TO reader");
+    pg_do(w.admin,
+          "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;"
+          "CREATE FOREIGN TABLE far(a text) SERVER files OPTIONS (filename '/etc/hostname');"
+          "GRANT SELECT ON far TO reader");
     (void)begin(&w);
     assert_int_equal(scan(&w, MGC_DEPTH_CONFIGURED), MGC_E_INCOMPLETE);
     assert_non_null(strstr(w.err.text, "'public.far'"));
@@ -449,8 +453,9 @@ static void harmless_changes_do_not_matter(void **state)
     world_open(&w);
     pg_do(w.app, "CREATE TABLE t(a text); INSERT INTO t VALUES ('x')");
     (void)begin(&w);
-    pg_do(w.app, "INSERT INTO t VALUES ('y'); DELETE FROM t WHERE a = 'x'; ANALYZE t;"
-                 "CREATE INDEX ON t(a); CREATE TABLE other(a text); INSERT INTO other VALUES ('z')");
+    pg_do(w.app,
+          "INSERT INTO t VALUES ('y'); DELETE FROM t WHERE a = 'x'; ANALYZE t;"
+          "CREATE INDEX ON t(a); CREATE TABLE other(a text); INSERT INTO other VALUES ('z')");
     if (scan(&w, MGC_DEPTH_CONFIGURED) != MGC_SOURCE_COMPLETE)
         fail_msg("%s", w.err.text);
     assert_int_equal(w.seen.texts, 1);
@@ -579,7 +584,8 @@ static void a_prepared_transaction_demands_the_fence(void **state)
 
     (void)state;
     world_open_as(&w, "postgres", "");
-    pg_do(w.app, "CREATE TABLE t(a text); BEGIN; INSERT INTO t VALUES ('x');"
+    pg_do(w.app, "CREATE TABLE t(a text)");
+    pg_do(w.app, "BEGIN; INSERT INTO t VALUES ('x');"
                  "PREPARE TRANSACTION 'half'");
     (void)begin(&w);
     assert_int_equal(w.view.oldest_us, 0);
@@ -604,7 +610,8 @@ static void prepared_after_the_fence(void **state)
 
     (void)state;
     world_open(&w);
-    pg_do(w.app, "CREATE TABLE t(a text); BEGIN; SELECT 1");
+    pg_do(w.app, "CREATE TABLE t(a text)");
+    pg_do(w.app, "BEGIN; SELECT 1");
     (void)begin(&w);
     stored = strdup(w.view.fence);
     pg_do(w.app, "INSERT INTO t VALUES ('x'); PREPARE TRANSACTION 'late'");
@@ -776,7 +783,8 @@ static void a_lock_of_others_ends_in_time(void **state)
 
     (void)state;
     world_open(&w);
-    pg_do(w.app, "CREATE TABLE t(a text); BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
+    pg_do(w.app, "CREATE TABLE t(a text)");
+    pg_do(w.app, "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE");
     (void)begin(&w);
     began_us = mgc_monotonic_us();
     r = w.source->ops->scan(w.source, MGC_DEPTH_CONFIGURED, soon(1000000), seen_text, &w.seen,
@@ -789,18 +797,53 @@ static void a_lock_of_others_ends_in_time(void **state)
     world_close(&w);
 }
 
-static void cancelled_from_outside(void **state)
+static void timeouts_of_the_role_do_not_count(void **state)
 {
     struct world w;
 
     (void)state;
     world_open(&w);
-    pg_do(w.admin, "ALTER ROLE reader SET statement_timeout = '1ms'"); /* overridden by ours */
+    pg_do(w.admin, "ALTER ROLE reader SET statement_timeout = '200ms';"
+                   "ALTER ROLE reader SET idle_in_transaction_session_timeout = '200ms';"
+                   "ALTER ROLE reader SET default_transaction_isolation = 'serializable'");
+    pg_do(w.app, "CREATE TABLE t(a text); INSERT INTO t VALUES ('x')");
+    w.conf.query = (struct mgc_conf_list){(char *[]){TEXT("SELECT a FROM t, pg_sleep(0.5)")}, 1};
+    (void)begin(&w);
+    (void)usleep(400000);
+    if (scan(&w, MGC_DEPTH_CONFIGURED) != MGC_SOURCE_COMPLETE)
+        fail_msg("%s", w.err.text);
+    assert_int_equal(w.seen.texts, 2);
+    pg_do(w.admin, "ALTER ROLE reader RESET ALL");
+    world_close(&w);
+}
+
+static void cancel_it(void *arg)
+{
+    struct world *w = arg;
+
+    pg_do(w->admin, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'mediagcfs' AND query LIKE 'COPY%'");
+}
+
+static void cancelled_by_an_administrator(void **state)
+{
+    struct world w;
+    int r;
+
+    (void)state;
+    world_open(&w);
     pg_do(w.app, "CREATE TABLE t(a text);"
                  "INSERT INTO t SELECT repeat('x', 2000) FROM generate_series(1, 20000)");
+    (void)begin(&w);
+    w.seen.act_at = 10;
+    w.seen.act = cancel_it;
+    w.seen.act_arg = &w;
+    r = w.source->ops->scan(w.source, MGC_DEPTH_CONFIGURED, soon(20000000), seen_text, &w.seen,
+                            &w.err);
+    assert_int_equal(r, MGC_E_SOURCE);
+    assert_non_null(strstr(w.err.text, "public.t"));
     expect_complete(&w, MGC_DEPTH_CONFIGURED);
     assert_int_equal(w.seen.texts, 20000);
-    pg_do(w.admin, "ALTER ROLE reader RESET statement_timeout");
     world_close(&w);
 }
 
@@ -827,9 +870,9 @@ static void nothing_is_left_behind(void **state)
 
 static void nobody_to_talk_to(void **state)
 {
-    static const char *const conninfos[] = {
-        "host=/nonexistent user=reader", "host=127.0.0.1 port=1 user=reader",
-        "user=reader nonsense", "postgresql://:::"};
+    static const char *const conninfos[] = {"host=/nonexistent user=reader",
+                                            "host=127.0.0.1 port=1 user=reader",
+                                            "user=reader nonsense", "postgresql://:::"};
     struct world w;
 
     (void)state;
@@ -910,7 +953,8 @@ int main(void)
         cmocka_unit_test(we_give_way_while_the_server_is_silent),
         cmocka_unit_test(a_table_is_free_once_it_was_read),
         cmocka_unit_test(a_lock_of_others_ends_in_time),
-        cmocka_unit_test(cancelled_from_outside),
+        cmocka_unit_test(timeouts_of_the_role_do_not_count),
+        cmocka_unit_test(cancelled_by_an_administrator),
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(nobody_to_talk_to),
         cmocka_unit_test(a_restart_in_between),

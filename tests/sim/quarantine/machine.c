@@ -348,8 +348,8 @@ static int os_set_xattr(struct mgc_os *os, int dir_fd, const char *name, const c
     ANSWER();
 }
 
-static int os_get_xattr(struct mgc_os *os, int dir_fd, const char *name, const char *key,
-                        void *out, size_t out_bytes)
+static int os_get_xattr(struct mgc_os *os, int dir_fd, const char *name, const char *key, void *out,
+                        size_t out_bytes)
 {
     const struct node *n;
     int node;
@@ -502,11 +502,21 @@ void machine_arm(enum machine_mode mode, int fault_at)
 void machine_reset(uint64_t seed)
 {
     static const struct mgc_os os = {
-        .stat = os_stat, .open_dir = os_open_dir, .open_file = os_open_file,
-        .lease_read = os_lease_read, .lease_drop = os_lease_drop, .rename_new = os_rename_new,
-        .mkdir = os_mkdir, .chown = os_chown, .unlink = os_unlink, .rmdir = os_rmdir,
-        .set_xattr = os_set_xattr, .get_xattr = os_get_xattr, .remove_xattr = os_remove_xattr,
-        .sync_dir = os_sync_dir, .now_us = os_now_us,
+        .stat = os_stat,
+        .open_dir = os_open_dir,
+        .open_file = os_open_file,
+        .lease_read = os_lease_read,
+        .lease_drop = os_lease_drop,
+        .rename_new = os_rename_new,
+        .mkdir = os_mkdir,
+        .chown = os_chown,
+        .unlink = os_unlink,
+        .rmdir = os_rmdir,
+        .set_xattr = os_set_xattr,
+        .get_xattr = os_get_xattr,
+        .remove_xattr = os_remove_xattr,
+        .sync_dir = os_sync_dir,
+        .now_us = os_now_us,
     };
     struct mgc_recover_result done;
 

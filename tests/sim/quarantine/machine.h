@@ -69,6 +69,7 @@ struct catalog_held {
     char path[128], restore_to[128];
     bool live;
 };
+enum truth { TRUTH_ALIVE, TRUTH_GONE, TRUTH_MAY_GO }; /* MAY_GO: being purged */
 struct machine {
     struct mgc_os os;
     struct mgc_store store;
@@ -83,8 +84,8 @@ struct machine {
     void (*act)(void);
     bool stopped, forget, torn;
     bool no_xattr;
-    int syncs, mute_sync; /* the n-th sync_dir since machine_arm() says 0 and does nothing; -1 */
-    bool mute_mark;       /* origins are not written */
+    int syncs, mute_sync;   /* the n-th sync_dir since machine_arm() says 0 and does nothing; -1 */
+    bool mute_mark;         /* origins are not written */
     void (*on_begun)(void); /* the application acts while a move is being announced */
     void (*on_sync)(void);  /* called before each sync_dir: something slow is about to begin */
     uint64_t seed;
@@ -104,7 +105,7 @@ struct machine {
     struct {
         int64_t content, mtime_us;
         uint32_t mode;
-        enum { TRUTH_ALIVE, TRUTH_GONE, TRUTH_MAY_GO } state;
+        enum truth state;
     } truth[MACHINE_FILES_MAX];
     int truths;
     bool marks_linger; /* a call failed: an origin may stay on a live file */

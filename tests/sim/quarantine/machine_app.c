@@ -77,7 +77,7 @@ static void take_name(const char *path)
     fail_msg("no name '%s'", path);
 }
 
-static void truth_set(int64_t content, int state)
+static void truth_set(int64_t content, enum truth state)
 {
     for (int i = 0; i < M.truths; i++)
         if (M.truth[i].content == content)

@@ -249,9 +249,8 @@ static int held_restoring(struct mgc_catalog *c, int64_t id, const char *to, boo
 {
     (void)c, (void)err;
     CHANGE(struct catalog_held *row = row_of(id); assert_non_null(row);
-           assert_int_equal(row->held.state, MGC_HELD_HELD);
-           row->held.state = MGC_HELD_RESTORING; row->held.heal = heal;
-           copy(row->restore_to, sizeof(row->restore_to), to));
+           assert_int_equal(row->held.state, MGC_HELD_HELD); row->held.state = MGC_HELD_RESTORING;
+           row->held.heal = heal; copy(row->restore_to, sizeof(row->restore_to), to));
 }
 
 static int held_purging(struct mgc_catalog *c, const int64_t *ids, size_t count,
@@ -274,8 +273,7 @@ static int held_back(struct mgc_catalog *c, int64_t id, struct mgc_err *err)
            row->held.state = MGC_HELD_HELD; row->restore_to[0] = '\0');
 }
 
-static int held_forget(struct mgc_catalog *c, const int64_t *ids, size_t count,
-                       struct mgc_err *err)
+static int held_forget(struct mgc_catalog *c, const int64_t *ids, size_t count, struct mgc_err *err)
 {
     (void)c, (void)err;
     CHANGE(for (size_t i = 0; i < count; i++) drop_row(ids[i]));

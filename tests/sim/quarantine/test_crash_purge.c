@@ -1,4 +1,5 @@
-/* A purge is stopped, made to fail or lied to at every step; emptied directories go, others stay. */
+/* A purge is stopped, made to fail or lied to at every step; emptied directories go, others stay.
+ */
 #include "machine.h"
 
 #include <setjmp.h>

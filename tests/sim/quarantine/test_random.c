@@ -15,7 +15,7 @@
 
 #include "mediagcfs/path.h"
 
-enum { ROUNDS = 150, ACTS = 60, BATCH = 4 };
+enum { ROUNDS = 800, ACTS = 60, BATCH = 4 };
 
 static const char *const dirs[] = {"d", "d/e", "d/e/f", "g"};
 static const char *const names[] = {"a", "b", "d/a", "d/b", "d/e/a", "d/e/f/a", "d/e/f/b", "g/a"};

@@ -369,6 +369,23 @@ static void what_is_left_open_is_recorded_at_the_end(void **state)
     (void)setup(state);
 }
 
+/* rename(2) between two names of one file does nothing: recorded, the target would be lost. */
+static void a_rename_onto_itself_is_not_recorded(void **state)
+{
+    struct mgc_node *dir = mgc_tree_root(T.tree), *node = make_closed(dir, "a");
+    struct mgc_found found;
+
+    (void)state;
+    assert_int_equal(mgc_tree_link(T.tree, node, dir, "b", &found), 0);
+    assert_ptr_equal(found.node, node);
+    assert_true(recorded(MGC_CHANGE_LINK, "b"));
+    assert_int_equal(mgc_tree_rename(T.tree, dir, "a", dir, "b", 0), 0);
+    assert_int_equal(faccessat(T.fd, "a", F_OK, 0), 0);
+    assert_false(recorded(MGC_CHANGE_RENAME, "a>b"));
+    assert_int_equal(mgc_tree_rename(T.tree, dir, "a", dir, "c", 0), 0);
+    assert_true(recorded(MGC_CHANGE_RENAME, "a>c"));
+}
+
 /* ---- renames of directories beside everything else ---- */
 
 enum { RACE_ROUNDS = 400 };
@@ -502,6 +519,7 @@ int main(void)
         CASE(set_id_files_are_not_passed_through),
         CASE(opens_merge_by_time),
         CASE(what_is_left_open_is_recorded_at_the_end),
+        CASE(a_rename_onto_itself_is_not_recorded),
         CASE(paths_are_right_in_the_order_of_recording),
         CASE(nothing_is_written_into_what_was_moved),
     };

@@ -178,6 +178,28 @@ static void mapped_stores_show_in_the_times(void **state)
     assert_string_equal(get_file(at(m.source, "f")), "X123456789");
 }
 
+/* Pages of a mapping go where they belong although the descriptor appends. */
+static void a_mapping_of_an_appending_descriptor(void **state)
+{
+    struct stat st;
+    char *map;
+    int fd;
+
+    (void)state;
+    put_file(at(m.mnt, "f"), "0123456789");
+    fd = open(at(m.mnt, "f"), O_RDWR | O_APPEND);
+    map = mmap(NULL, 10, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(map != MAP_FAILED);
+    map[0] = 'X';
+    assert_int_equal(msync(map, 10, MS_SYNC), 0);
+    assert_int_equal(munmap(map, 10), 0);
+    assert_int_equal(write(fd, "+", 1), 1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(stat(at(m.source, "f"), &st), 0);
+    assert_int_equal(st.st_size, 11);
+    assert_string_equal(get_file(at(m.source, "f")), "X123456789+");
+}
+
 static void unlinked_but_open(void **state)
 {
     struct stat st;
@@ -363,6 +385,7 @@ int main(void)
         BOTH(a_write_is_seen_at_once),
         BOTH(read_only_truncation_counts_as_a_writer),
         BOTH(mapped_stores_show_in_the_times),
+        BOTH(a_mapping_of_an_appending_descriptor),
         BOTH(unlinked_but_open),
         BOTH(replaced_but_open),
         BOTH(space_is_allocated_and_punched),

@@ -51,9 +51,13 @@ static int hooked_set_xattr(struct mgc_os *os, int dir_fd, const char *name, con
 
 static void on_event(void *arg, const struct mgc_event *event)
 {
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
+
     (void)arg;
+    assert_int_equal(pthread_mutex_lock(&one), 0);
     S.events[event->kind]++;
     (void)snprintf(S.reason, sizeof(S.reason), "%s", event->reason != NULL ? event->reason : "");
+    assert_int_equal(pthread_mutex_unlock(&one), 0);
 }
 
 static int reserve(void *arg, int64_t up_to, struct mgc_err *err)
@@ -300,8 +304,8 @@ int site_purge(int64_t id, int64_t first_us, int64_t second_us, bool now)
     };
     int outcome = 1;
 
-    assert_int_equal(mgc_quarantine_purge(S.q, &id, 1, first_us, second_us, now, &rules, "test",
-                                          &outcome, NULL),
-                     0);
+    assert_int_equal(
+        mgc_quarantine_purge(S.q, &id, 1, first_us, second_us, now, &rules, "test", &outcome, NULL),
+        0);
     return outcome;
 }

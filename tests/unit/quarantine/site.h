@@ -14,7 +14,7 @@ struct site {
     struct mgc_catalog *catalog;
     struct mgc_pathlocks *locks;
     struct mgc_quarantine *q;
-    int lease_fd;               /* the descriptor leased last */
+    int lease_fd;                /* the descriptor leased last */
     void (*before_rename)(void); /* called once, before the first rename into or out of a slot */
     bool no_xattr;
     int events[MGC_EVENT_COUNT];

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -78,8 +79,8 @@ static void a_file_comes_back_whole(void **state)
     assert_false(site_exists("docs/a.pdf"));
     assert_int_equal(site_slots(), 1);
     assert_int_equal(S.events[MGC_EVENT_MOVE], 1);
-    assert_int_equal(
-        S.catalog->ops->entry_by_path(S.catalog, "docs/a.pdf", read_healed, NULL), -ENOENT);
+    assert_int_equal(S.catalog->ops->entry_by_path(S.catalog, "docs/a.pdf", read_healed, NULL),
+                     -ENOENT);
 
     assert_int_equal(mgc_quarantine_restore(S.q, id, NULL, true, "test", NULL), 0);
     assert_read("docs/a.pdf", "content");
@@ -609,6 +610,48 @@ static void a_full_batch_moves_in_one_go(void **state)
     free(paths);
 }
 
+struct half {
+    struct mgc_candidate c[8];
+    struct mgc_move_outcome outcomes[8];
+    char paths[8][32];
+    int r;
+};
+
+static void *move_half(void *arg)
+{
+    struct half *h = arg;
+
+    h->r = mgc_quarantine_move(S.q, h->c, 8, 1, h->outcomes, NULL);
+    return NULL;
+}
+
+static void two_threads_share_a_quarantine(void **state)
+{
+    struct half *h = calloc(2, sizeof(*h));
+    pthread_t threads[2];
+
+    (void)state;
+    assert_non_null(h);
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; i < 8; i++) {
+            (void)snprintf(h[t].paths[i], sizeof(h[t].paths[i]), "t%d-%d", t, i);
+            site_file(h[t].paths[i], "x");
+        }
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; i < 8; i++)
+            h[t].c[i] = site_candidate(h[t].paths[i]);
+    for (int t = 0; t < 2; t++)
+        assert_int_equal(pthread_create(&threads[t], NULL, move_half, &h[t]), 0);
+    for (int t = 0; t < 2; t++) {
+        assert_int_equal(pthread_join(threads[t], NULL), 0);
+        assert_int_equal(h[t].r, 0);
+        for (int i = 0; i < 8; i++)
+            assert_int_equal(h[t].outcomes[i].code, 0);
+    }
+    assert_int_equal(site_slots(), 16);
+    free(h);
+}
+
 #define SITE_TEST(name) cmocka_unit_test_setup_teardown(name, site_setup, site_teardown)
 
 int main(void)
@@ -639,6 +682,7 @@ int main(void)
         SITE_TEST(a_pinned_file_is_not_purged),
         SITE_TEST(a_run_may_be_the_first_proof),
         SITE_TEST(a_full_batch_moves_in_one_go),
+        SITE_TEST(two_threads_share_a_quarantine),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,7 +118,8 @@ static void what_holds_whatever_the_proofs(void **state)
             held.held_us = HELD;
             for (int s = 0; s < 4; s++) {
                 held.state = (enum mgc_held_state)s;
-                assert_true((mgc_purge_refusal(&held, &base, &ask) == NULL) == (s == MGC_HELD_HELD));
+                assert_true((mgc_purge_refusal(&held, &base, &ask) == NULL) ==
+                            (s == MGC_HELD_HELD));
             }
         }
 }

@@ -81,8 +81,8 @@ static void a_purge_follows_the_table(void **state)
 static void only_what_we_write_names_a_slot(void **state)
 {
     static const int64_t ids[] = {1, 10, 1000000, INT64_MAX};
-    static const char *const strangers[] = {"",   "0",  "-1", "01",  "1 ",                  " 1",
-                                            "1a", "+1", "0x1", "1.0", "9223372036854775808", "a"};
+    static const char *const strangers[] = {
+        "", "0", "-1", "01", "1 ", " 1", "1a", "+1", "0x1", "1.0", "9223372036854775808", "a"};
     char name[MGC_SLOT_NAME_BYTES];
 
     (void)state;
@@ -155,8 +155,8 @@ static void a_damaged_origin_is_none(void **state)
 /* A record is text that somebody else may have written: a path that leads out is none (G10). */
 static void an_origin_cannot_lead_out_of_the_tree(void **state)
 {
-    static const char *const paths[] = {"../a", "/etc/passwd", "a/../../b", ".mediagcfs/tree", "a//b",
-                                        "a/"};
+    static const char *const paths[] = {"../a", "/etc/passwd", "a/../../b", ".mediagcfs/tree",
+                                        "a//b", "a/"};
     char path[MGC_PATH_BYTES_MAX + 1];
     struct mgc_held held = example, got;
 

@@ -124,11 +124,14 @@ static void quotes_and_all_at_once(void **state)
     static const struct row rows[] = {
         {"a\"\"b''c'", "a\"b'c'"},
         {"%26amp;&amp;\\u0026", "&amp;&&"},
-        {"\\%41", "%41"},
+        {"\\%41", "\\A"},
+        {"\\&amp;", "\\&"},
+        {"\\%4", "%4"},
+        {"\\&a", "&a"},
     };
 
     (void)state;
-    check_decode(rows, ARRAY_SIZE(rows), MGC_ESC_DECODERS);
+    check_decode(rows, ARRAY_SIZE(rows), MGC_ESC_DECODERS | MGC_ESC_QUOTES);
 }
 
 /* The table must be sorted: every name is found through it. */
