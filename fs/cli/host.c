@@ -33,6 +33,27 @@ static int host_flush(void *arg, struct mgc_err *err)
     return mgc_cli_call(arg, json_pack("{s:s}", "op", "flush"), NULL, err);
 }
 
+static int host_writers(void *arg, int64_t run, uint64_t *inos, size_t *ret_count,
+                        struct mgc_err *err)
+{
+    json_t *ok = NULL;
+    const json_t *array;
+    size_t count;
+    int r = mgc_cli_call(arg, op("run.writers", run), &ok, err);
+
+    if (r < 0)
+        return r;
+    array = json_object_get(ok, "inos");
+    count = json_array_size(array);
+    if (count > MGC_WRITERS_MAX)
+        count = MGC_WRITERS_MAX;
+    for (size_t i = 0; i < count; i++)
+        inos[i] = (uint64_t)json_integer_value(json_array_get(array, i));
+    *ret_count = count;
+    json_decref(ok);
+    return 0;
+}
+
 static json_t *ids_json(const int64_t *ids, size_t count)
 {
     json_t *array = json_array();
@@ -246,6 +267,7 @@ void mgc_cli_host(struct mgc_cli *cli)
         .arg = cli,
         .begin = host_begin,
         .flush = host_flush,
+        .writers = host_writers,
         .orphans = host_orphans,
         .findings = host_findings,
         .move = host_move,

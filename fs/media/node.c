@@ -309,6 +309,19 @@ void mgc_node_closed(struct mgc_nodes *s, struct mgc_node *node, bool writer)
     mgc_node_unref(s, node);
 }
 
+size_t mgc_node_writers(struct mgc_nodes *s, uint64_t *inos, size_t max)
+{
+    size_t count = 0;
+
+    lock(s);
+    for (size_t i = 0; i < s->bucket_count && count < max; i++)
+        for (const struct mgc_node *n = s->buckets[i]; n != NULL && count < max; n = n->next)
+            if (n->writers > 0)
+                inos[count++] = n->ino;
+    unlock(s);
+    return count;
+}
+
 int mgc_node_mark(struct mgc_nodes *s, uint64_t dev, uint64_t ino)
 {
     struct mgc_node *n;

@@ -80,6 +80,8 @@ MGC_MUST_CHECK int mgc_node_visible(struct mgc_nodes *s, struct mgc_node *node);
  */
 void mgc_node_opened(struct mgc_nodes *s, struct mgc_node *node, bool writer, bool rw);
 void mgc_node_closed(struct mgc_nodes *s, struct mgc_node *node, bool writer);
+/* Inode numbers with writers; returns how many were written (<= max). */
+size_t mgc_node_writers(struct mgc_nodes *s, uint64_t *inos, size_t max);
 /*
  * Marks (H1).  0: marked; 1: marked, but it was opened for reading and writing (H3: the caller
  * looks for leases and takes the mark back where there are none); -ENOENT: not known;

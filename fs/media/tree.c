@@ -97,6 +97,11 @@ void mgc_tree_counts(struct mgc_tree *t, struct mgc_tree_counts *ret)
     *ret = counts;
 }
 
+size_t mgc_tree_writers(struct mgc_tree *t, uint64_t *inos, size_t max)
+{
+    return mgc_node_writers(&t->nodes, inos, max);
+}
+
 bool mgc_tree_hides(const struct mgc_tree *t, const struct mgc_node *dir, const char *name)
 {
     return dir == t->nodes.root && strcmp(name, MGC_PRIVATE_DIR) == 0;

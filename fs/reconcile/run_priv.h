@@ -167,6 +167,8 @@ struct mgc_work {
     struct mgc_candidate *candidates; /* paths are the work's */
     int64_t *candidate_sizes;
     size_t candidates_count, candidates_capacity;
+    uint64_t *writers; /* inode numbers open for writing when the verdicts began, ascending */
+    size_t writers_count;
     int64_t young_changed, recent, recent_referenced;
     struct mgc_brake_hit hits[MGC_WORK_HITS];
     size_t hits_count;

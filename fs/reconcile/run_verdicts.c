@@ -61,6 +61,35 @@ static enum mgc_why kept_why(const struct mgc_work *w, const struct mgc_step *st
     return e->nlink != 1 ? MGC_WHY_NAMES : MGC_WHY_NONE;
 }
 
+static int compare_inos(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* By inode number alone: one of another filesystem in the tree can only keep more. */
+static bool open_for_writing(const struct mgc_work *w, const struct mgc_entry *e)
+{
+    return w->writers_count > 0 && bsearch(&e->file_id.ino, w->writers, w->writers_count,
+                                           sizeof(*w->writers), compare_inos) != NULL;
+}
+
+static int ask_writers(struct mgc_work *w, struct mgc_err *err)
+{
+    int r;
+
+    if (w->host->writers == NULL)
+        return 0;
+    w->writers = calloc(MGC_WRITERS_MAX, sizeof(*w->writers));
+    if (w->writers == NULL)
+        return mgc_err_set(err, -ENOMEM, "could not note open files");
+    r = w->host->writers(w->host->arg, w->run.id, w->writers, &w->writers_count, err);
+    if (r == 0)
+        qsort(w->writers, w->writers_count, sizeof(*w->writers), compare_inos);
+    return r;
+}
+
 void mgc_work_facts(const struct mgc_work *w, const struct mgc_step *step,
                     struct mgc_facts *ret_facts)
 {
@@ -77,6 +106,7 @@ void mgc_work_facts(const struct mgc_work *w, const struct mgc_step *step,
         .shortened = (marks & MGC_MARK_SHORT) != 0,
         .directory = dir->suspect,
         .manifest = dir->manifest,
+        .open = open_for_writing(w, e),
         .healed = e->healed_us != 0,
         .kept_why = kept_why(w, step),
         .born_us = step->born_us,
@@ -163,6 +193,8 @@ int mgc_work_verdicts(struct mgc_work *w, struct mgc_err *err)
 
     /* What was renamed or written while the sources were read is young from here on. */
     r = w->host->flush(w->host->arg, err);
+    if (r == 0)
+        r = ask_writers(w, err);
     if (r < 0)
         return r;
     mgc_work_mark_dirs(w);

@@ -64,6 +64,7 @@ static void done_missing(struct mgc_work *w)
     }
     free(w->missing);
     free(w->distinct);
+    free(w->writers);
 }
 
 void mgc_work_done(struct mgc_work *w)

@@ -16,6 +16,9 @@
  *   R2  The readings of a part are bounded by the ways to order decoders, so the cost is linear
  *       in the text.  The checks below make that certain: exceeding them is MGC_E_LIMIT.
  *   R3  Readings of base64 are not searched for base64 again, and only four layers deep.
+ *   R4  Not found: encodings that contradict each other, such as a path with backslashes for
+ *       slashes beneath three further layers that also contain '+' for a space; and, inside
+ *       base64, a name that itself looks encoded beneath two layers.
  */
 #include "matcher_priv.h"
 

@@ -405,7 +405,7 @@ int mgc_pg_transaction(struct mgc_pg *pg, const char *isolation, int64_t deadlin
                  "SET LOCAL lock_timeout = %d;"
                  "SET LOCAL idle_in_transaction_session_timeout = %d;"
                  "SET LOCAL application_name = 'mediagcfs'",
-                 isolation, encoding, mgc_source_left_ms(deadline_us, INT32_MAX) + 1,
+                 isolation, encoding, mgc_source_left_ms(deadline_us, INT32_MAX - 1) + 1,
                  MGC_PG_LOCK_WAIT_MS, MGC_PG_IDLE_MS);
     if (sql.failed)
         return mgc_err_set(err, -ENOMEM, "could not read source '%s'", pg->base.name);

@@ -47,6 +47,7 @@ static const struct row {
     {"flush",        op_flush,            ANYBODY},
     {"scan",         op_scan,             RUNNER},
     {"run.begin",    mgc_op_run_begin,    RUNNER},
+    {"run.writers",  mgc_op_run_writers,  RUNNER},
     {"run.orphans",  mgc_op_run_orphans,  RUNNER},
     {"run.findings", mgc_op_run_findings, RUNNER},
     {"run.move",     mgc_op_run_move,     RUNNER},

@@ -192,6 +192,26 @@ int mgc_op_run_begin(struct mgc_service *s, const struct mgc_peer *peer, json_t 
     return r;
 }
 
+int mgc_op_run_writers(struct mgc_service *s, const struct mgc_peer *peer, json_t *request,
+                       json_t **ret_ok, struct mgc_err *err)
+{
+    mgc_autofree uint64_t *inos = calloc(MGC_WRITERS_MAX, sizeof(*inos));
+    json_t *array = json_array();
+    struct mgc_service_run run;
+    size_t count = 0;
+    int r = own_run(s, peer, request, &run, err);
+
+    if (r == 0 && s->tree != NULL && inos != NULL)
+        count = mgc_tree_writers(s->tree, inos, MGC_WRITERS_MAX);
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append_new(array, json_integer((json_int_t)inos[i]));
+    if (r == 0)
+        *ret_ok = json_pack("{s:o}", "inos", array);
+    else
+        json_decref(array);
+    return r;
+}
+
 /* An array of ids; *ret_ids is the caller's to free. */
 static int read_ids(json_t *request, int64_t **ret_ids, size_t *ret_count, struct mgc_err *err)
 {

@@ -222,6 +222,7 @@ int mgc_service_attach(struct mgc_service *s, struct mgc_tree *tree, struct mgc_
     int r;
 
     MGC_ASSERT(s->quarantine == NULL);
+    s->tree = tree;
     r = mgc_quarantine_new(&spec, &s->quarantine, err);
     if (r == 0)
         r = mgc_quarantine_recover(s->quarantine, &result, err);

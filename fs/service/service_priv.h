@@ -35,7 +35,8 @@ struct mgc_service {
     struct mgc_recorder *recorder; /* NULL offline */
     struct mgc_pathlocks *locks;
     struct mgc_quarantine *quarantine;
-    uid_t user_uid; /* who the reconciler runs as */
+    struct mgc_tree *tree; /* borrowed; NULL offline */
+    uid_t user_uid;        /* who the reconciler runs as */
     gid_t user_gid;
     int64_t started_us;
     int events_fd; /* JSON lines, -1: could not be opened */
@@ -88,8 +89,8 @@ void mgc_service_schedule_stop(struct mgc_service *s);
 /* ops */
 typedef int mgc_op_fn(struct mgc_service *s, const struct mgc_peer *peer, json_t *request,
                       json_t **ret_ok, struct mgc_err *err);
-mgc_op_fn mgc_op_run_begin, mgc_op_run_orphans, mgc_op_run_findings, mgc_op_run_move,
-    mgc_op_run_heal, mgc_op_run_prove, mgc_op_run_end;
+mgc_op_fn mgc_op_run_begin, mgc_op_run_writers, mgc_op_run_orphans, mgc_op_run_findings,
+    mgc_op_run_move, mgc_op_run_heal, mgc_op_run_prove, mgc_op_run_end;
 /* True while an operator froze moves and purges. */
 bool mgc_service_on_hold(struct mgc_service *s, int64_t *ret_until_us);
 /* Commits what the mount recorded. */

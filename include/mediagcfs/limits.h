@@ -20,6 +20,7 @@ enum {
     MGC_CONF_LIST_MAX = 4096,     /* values of one list */
     MGC_CONF_FILE_BYTES_MAX = 1 << 20, /* a file named by @file */
     MGC_MOVE_BATCH_MAX = 256,        /* moves sharing one commit: bounds what a crash leaves open */
+    MGC_WRITERS_MAX = 16384,         /* open writers told to a run; each move looks itself */
     MGC_IDS_PER_MESSAGE_MAX = 10000, /* ids in one control message: about 200 KB of JSON */
     MGC_MESSAGE_BYTES_MAX = 4 << 20, /* one line on the control socket */
     MGC_CONTROL_CLIENTS_MAX = 64,    /* connections served at once, a thread each */

@@ -27,6 +27,8 @@ struct mgc_run_host {
     int (*begin)(void *arg, bool apply, const char *approve, struct mgc_run *ret_run,
                  struct mgc_brake_facts *ret_facts, struct mgc_err *err);
     int (*flush)(void *arg, struct mgc_err *err); /* recorder and quarantine are committed */
+    /* Inode numbers open for writing now, at most MGC_WRITERS_MAX.  May be NULL: none is known. */
+    int (*writers)(void *arg, int64_t run, uint64_t *inos, size_t *ret_count, struct mgc_err *err);
     int (*orphans)(void *arg, int64_t run, const int64_t *ids, size_t count, struct mgc_err *err);
     int (*findings)(void *arg, int64_t run, const struct mgc_finding *rows, size_t count,
                     struct mgc_err *err);

@@ -14,6 +14,7 @@
  *   flush                 -> {}                    recorder and quarantine committed
  *   scan {everything}     -> entries, added, removed, changed, complete   (waits for its end)
  *   run.begin {apply, approve?}             -> run, t0_us, facts{...}, previous
+ *   run.writers {run}                       -> inos:[..]    open for writing now
  *   run.orphans {run, ids:[..]}             -> {}
  *   run.findings {run, rows:[..]}           -> {}
  *   run.move {run, candidates:[{id, path|path_hex, ino, stamp, kind, horizon_us}]}

@@ -10,7 +10,8 @@
  * Layer    2.  Uses base, sys.
  * Owns     A source owns its connections and children until mgc_source_free().
  * Threads  One source, one thread at a time.  Different sources are independent.
- * Units    deadline_us: absolute, on mgc_monotonic_us().  Other *_us: microseconds since 1970 UTC.
+ * Units    deadline_us: absolute, on mgc_monotonic_us(); 0: none.  Other *_us: microseconds
+ *          since 1970 UTC.
  * Errors   Negative codes with a message that names source and table.  After any error end() and
  *          begin() again are allowed.
  * Crash    Every session is READ ONLY (G9).  A killed reader leaves nothing behind.
@@ -48,11 +49,13 @@ struct mgc_source_view {
     int64_t t0_us;     /* on this machine's clock, uncertainty already subtracted */
     int64_t oldest_us; /* min(t0, start of the oldest open transaction); 0: not visible -> fence */
     bool sees_transactions; /* false for SQLite and commands: grace alone decides, and says so */
-    char *fence; /* JSON: {"vxids":[..],"prepared":[..],"xmax":".."}, NULL where there is none */
+    char *fence; /* JSON: {"vxids":[..],"prepared":[..],"xmax":"..","at":".."}, or NULL */
     char *
         identity; /* text that must stay the same: system identifier, database oid; file identity */
     int64_t progress; /* never goes back for the same identity: snapshot xmax; -1 unknown */
-    char *position;   /* WAL position or sqlite_sequence digest, "" if none */
+    /* PostgreSQL: WAL position, padded (text order is its order).  SQLite: JSON object of
+     * sqlite_sequence, or "".  Command: "". */
+    char *position;
 };
 void mgc_source_view_done(struct mgc_source_view *view);
 
@@ -71,7 +74,8 @@ struct mgc_source_ops {
     /*
      * 1 when every transaction named in `fence` (JSON of an earlier begin(), of this or another
      * process) has ended before the snapshot of the last begin(); 0 when one has not: err names
-     * pid, user and database.  Needs no open snapshot; NULL or "" is 1.
+     * pid, user and database.  Needs no open snapshot; NULL or "" is 1.  Before any begin() it is
+     * answered from a look at the server now; to poll, end() and begin() again.
      */
     int (*fence_passed)(struct mgc_source *s, const char *fence, int64_t deadline_us,
                         struct mgc_err *err);
@@ -81,14 +85,17 @@ struct mgc_source_ops {
     /*
      * Reports, through `each`, those of `paths` that stand as a whole value in one of `columns`
      * ("schema.table.column"; those of `columns =` and queries are always asked), in a fresh
-     * snapshot.  A command is run again in full.  MGC_SOURCE_COMPLETE or a negative code.
+     * snapshot; the one of begin() is gone then, and begin() is not needed.  A command is run
+     * again in full and every record is given.  MGC_SOURCE_COMPLETE or a negative code.
      */
     int (*ask)(struct mgc_source *s, const char *const *paths, size_t count,
                const char *const *columns, size_t columns_count, int64_t deadline_us,
                mgc_text_fn *each, void *arg, struct mgc_err *err);
     /*
      * JSON array of what the last scan() read, sorted, for "is this table or column new":
-     * ["public.photo.image", ...].  NULL before a scan.  Borrowed until the next scan or free.
+     * ["public.photo.image", "query 1", ...]; SQLite names have no schema, and a virtual table
+     * that was passed over stands as "name.(not read: virtual)"; a command is ["command"].  NULL
+     * before a scan.  Borrowed until the next scan or free.
      */
     const char *(*covered)(struct mgc_source *s);
     /* Ends the snapshot and closes connections; begin() may follow. */

@@ -201,6 +201,8 @@ MGC_MUST_CHECK int mgc_tree_fsyncdir(struct mgc_tree *t, struct mgc_dirhandle *d
 struct mgc_tree_counts {
     int64_t nodes, handles, marked;
 };
+/* Inode numbers that a handle may write to right now; returns how many were written (<= max). */
+size_t mgc_tree_writers(struct mgc_tree *t, uint64_t *inos, size_t max);
 void mgc_tree_counts(struct mgc_tree *t, struct mgc_tree_counts *ret);
 
 #endif

@@ -73,3 +73,21 @@ def test_the_schedule_starts_runs_and_purges(make):
 def test_the_daemon_links_no_database_client():
     linked = subprocess.run(["ldd", mgc.DAEMON], check=True, capture_output=True, text=True).stdout
     assert "libpq" not in linked and "libsqlite3" in linked
+
+
+def test_an_open_writer_makes_a_file_open_not_a_candidate(make):
+    tree = make()
+    block, _ = mgc.command_source(tree.root, ["kept.txt"])
+    tree.references.append(block)
+    tree.write_conf()
+    tree.mount()
+    tree.write("kept.txt")
+    tree.write("orphan.txt")
+    tree.write("growing.txt")
+    tree.verified()
+    with open(tree.path("growing.txt"), "ab"):
+        run = tree.reconcile("--apply")
+    assert (run["open"], run["candidates"], run["moved"]) == (1, 1, 1), run
+    run = tree.reconcile("--apply")
+    assert (run["open"], run["moved"]) == (0, 1), run
+    assert tree.files() == {"kept.txt": b"x"}

@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import stat
+import subprocess
 
 import mgc
 
@@ -41,6 +42,12 @@ ROOT = Who("root", 0)
 OWNER = Who("owner", mgc.WWW)
 STRANGER = Who("stranger", 61234)
 EVERYBODY = (ROOT, OWNER, STRANGER)
+
+
+def knows_tmpfile():
+    """Whether the libfuse of the daemon has the request: from 3.18 on (what we build is newer)."""
+    linked = subprocess.run(["ldd", mgc.DAEMON], check=True, capture_output=True, text=True).stdout
+    return "libfuse3" not in linked or ctypes.CDLL("libfuse3.so.3").fuse_version() >= 318
 
 
 def seen(act, *args):

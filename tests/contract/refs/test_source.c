@@ -407,6 +407,37 @@ static void a_deadline_in_the_past_does_nothing(void **state)
     }
 }
 
+static void no_deadline_at_all(void **state)
+{
+    static const int64_t deadlines_us[] = {0, INT64_MAX};
+    static const char *const paths[] = {"a"};
+    struct world w;
+
+    (void)state;
+    FOR_EACH_KIND(w)
+    {
+        w.kind->put(&w, "a");
+        for (size_t i = 0; i < ARRAY_SIZE(deadlines_us); i++) {
+            struct mgc_source_view view = {0};
+            struct seen seen;
+
+            seen_init(&seen);
+            assert_int_equal(w.source->ops->begin(w.source, deadlines_us[i], &view, NULL), 0);
+            assert_int_equal(w.source->ops->scan(w.source, MGC_DEPTH_PROOF, deadlines_us[i],
+                                                 seen_text, &seen, NULL),
+                             MGC_SOURCE_COMPLETE);
+            assert_int_equal(w.source->ops->ask(w.source, paths, 1, &w.kind->column,
+                                                w.kind->column != NULL, deadlines_us[i], seen_text,
+                                                &seen, NULL),
+                             MGC_SOURCE_COMPLETE);
+            assert_int_equal(seen.texts, 2);
+            w.source->ops->end(w.source);
+            mgc_source_view_done(&view);
+            seen_done(&seen);
+        }
+    }
+}
+
 static void a_receiver_may_refuse(void **state)
 {
     struct world w;
@@ -706,6 +737,7 @@ int main(void)
         cmocka_unit_test(a_cut_in_the_middle_is_a_failure),
         cmocka_unit_test(a_deadline_ends_a_scan),
         cmocka_unit_test(a_deadline_in_the_past_does_nothing),
+        cmocka_unit_test(no_deadline_at_all),
         cmocka_unit_test(a_receiver_may_refuse),
         cmocka_unit_test(a_scan_needs_begin),
         cmocka_unit_test(what_is_gone_is_a_failure),

@@ -415,8 +415,8 @@ static void changes_behind_the_snapshot(void **state)
         "ALTER TABLE t ADD n uuid DEFAULT gen_random_uuid()",
         "DROP TABLE t",
         "ALTER TABLE t RENAME TO older; CREATE TABLE t(a text, b text)",
-        "ALTER TABLE t ADD c text; UPDATE t SET c = a; ALTER TABLE t DROP a;"
-        "ALTER TABLE t RENAME c TO a",
+        ("ALTER TABLE t ADD c text; UPDATE t SET c = a; ALTER TABLE t DROP a;"
+         "ALTER TABLE t RENAME c TO a"),
         "ALTER TABLE t RENAME a TO c",
         "CREATE SCHEMA elsewhere; ALTER TABLE t SET SCHEMA elsewhere; CREATE TABLE t(a text)",
         "CLUSTER t USING by_a",

@@ -547,6 +547,20 @@ static void locked_and_hot(void **state)
     world_close(&w);
 }
 
+/* It takes its name only after it has become who it is. */
+static pid_t reader_of_ours(void)
+{
+    pid_t reader = -1;
+
+    for (int i = 0; i < 1000 && reader < 0; i++) {
+        reader = child_named("mediagcfs-sqlit"); /* 15 characters */
+        if (reader < 0)
+            (void)usleep(5000);
+    }
+    assert_true(reader > 0);
+    return reader;
+}
+
 static void a_foreign_uid_is_refused(void **state)
 {
     struct world w;
@@ -571,8 +585,7 @@ static void the_reader_outlasts_our_ids_but_is_not_replaced(void **state)
     (void)state;
     application("CREATE TABLE t(a); INSERT INTO t VALUES ('x')");
     world_start(&w);
-    reader = child_named("mediagcfs-sqlit");
-    assert_true(reader > 0);
+    reader = reader_of_ours();
     assert_int_equal(seteuid(34), 0);
     expect_complete(&w, MGC_DEPTH_CONFIGURED);
     assert_int_equal(seteuid(0), 0);
@@ -616,7 +629,7 @@ static void the_reader_has_nothing_of_ours(void **state)
     application("CREATE TABLE t(a)");
     world_start(&w);
     expect_complete(&w, MGC_DEPTH_CONFIGURED);
-    reader = child_named("mediagcfs-sqlit");
+    reader = reader_of_ours();
     (void)snprintf(name, sizeof(name), "/proc/%d/fd", reader);
     d = opendir(name);
     assert_non_null(d);
@@ -653,7 +666,7 @@ static void the_reader_dies_with_its_parent(void **state)
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         world_start(&w);
         (void)scan(&w, MGC_DEPTH_CONFIGURED);
-        reader = child_named("mediagcfs-sqlit");
+        reader = reader_of_ours();
         (void)!write(told[1], &reader, sizeof(reader));
         for (;;)
             (void)pause();

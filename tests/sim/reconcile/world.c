@@ -462,9 +462,18 @@ struct world *world_new(size_t sources)
     w->now_us = mgc_now_us() - 300 * DAY;
     w->next_ino = 1000;
     configure(w);
-    w->host = (struct mgc_run_host){
-        w,         host_begin, host_flush, host_orphans, host_findings, host_move,
-        host_heal, host_prove, host_end,   host_purge,   host_progress, host_notice};
+    w->host = (struct mgc_run_host){.arg = w,
+                                    .begin = host_begin,
+                                    .flush = host_flush,
+                                    .orphans = host_orphans,
+                                    .findings = host_findings,
+                                    .move = host_move,
+                                    .heal = host_heal,
+                                    .prove = host_prove,
+                                    .end = host_end,
+                                    .purge = host_purge,
+                                    .progress = host_progress,
+                                    .notice = host_notice};
     return w;
 }
 

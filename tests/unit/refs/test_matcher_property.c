@@ -242,7 +242,9 @@ static void write_path(struct mgc_buf *text, const char *path, struct mgc_buf *t
 {
     static encoder *const layers[] = {percent, html, json};
     static const char *const names[] = {"percent", "html", "json"};
-    bool plain_slashes = strchr(path, '\\') == NULL, inside = chance(10);
+    bool plain_slashes = strpbrk(path, "\\\"") == NULL; /* no such names where '\' separates */
+    bool inside = chance(10), looks_encoded = strpbrk(path, "%&\\") != NULL;
+    uint64_t count;
 
     mgc_buf_adds(text, path);
     if (chance(6)) {
@@ -252,12 +254,15 @@ static void write_path(struct mgc_buf *text, const char *path, struct mgc_buf *t
     if (chance(6)) {
         apply(text, loosen);
         mgc_buf_adds(trail, " loosen");
-    } else if (plain_slashes && chance(8)) {
+    }
+    /* What is ambiguous by itself is found beneath fewer layers: see readings.c. */
+    count = draw(!inside ? 4 : looks_encoded ? 2 : 3);
+    if (plain_slashes && count < 3 && chance(8)) {
         apply(text, windows);
         mgc_buf_adds(trail, " windows");
     }
     apply(text, surround);
-    for (uint64_t count = draw(inside ? 3 : 4); count > 0; count--) {
+    for (; count > 0; count--) {
         uint64_t which = draw(ARRAY_SIZE(layers));
 
         apply(text, layers[which]);

@@ -199,12 +199,12 @@ static void each_op_asks_who_it_is(void **state)
         const char *op;
         bool web, stranger;
     } rows[] = {
-        {"hello", true, true},         {"status", true, true},     {"flush", true, true},
-        {"scan", true, false},         {"run.begin", true, false}, {"run.orphans", true, false},
-        {"run.findings", true, false}, {"run.move", true, false},  {"run.heal", true, false},
-        {"run.prove", true, false},    {"run.end", true, false},   {"purge", false, false},
-        {"restore", false, false},     {"hold", false, false},     {"resume", false, false},
-        {"stop", false, false},
+        {"hello", true, true},        {"status", true, true},        {"flush", true, true},
+        {"scan", true, false},        {"run.begin", true, false},    {"run.writers", true, false},
+        {"run.orphans", true, false}, {"run.findings", true, false}, {"run.move", true, false},
+        {"run.heal", true, false},    {"run.prove", true, false},    {"run.end", true, false},
+        {"purge", false, false},      {"restore", false, false},     {"hold", false, false},
+        {"resume", false, false},     {"stop", false, false},
     };
 
     (void)state;
