@@ -32,6 +32,7 @@ const struct mgc_command mgc_commands[] = {
      "PATH is relative to the tree, or absolute beneath source or mount point.\n"},
     {"quarantine", mgc_cmd_quarantine, "list | show ID|PATH | restore ID|PATH|--run N|--all",
      "inspect what is held, put it back",
+     "An ID is a plain number; a PATH that is one is written ./12.\n"
      "  list                        every held file\n"
      "  show ID|PATH                everything known about one\n"
      "  restore ID|PATH [--to NEW]  put one back, to its path or to another; never overwrites\n"

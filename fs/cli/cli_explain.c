@@ -103,7 +103,7 @@ int mgc_cmd_explain(struct mgc_cli *cli, int argc, char **argv)
         return mgc_cli_usage("explain: name a PATH");
     r = tree_path(cli->conf, given[0], path, sizeof(path), &err);
     if (r == 0)
-        r = mgc_cli_open_sources(cli, &err);
+        r = mgc_cli_open_sources(cli, false, &err);
     if (r < 0)
         return mgc_cli_fail(&err);
     mentions.array = json_array();

@@ -23,7 +23,8 @@ struct mgc_cli {
     struct mgc_conf *conf;
     bool json;
     bool offline;
-    bool quiet; /* no progress: started by the schedule */
+    const char *approve; /* digest an operator approves, or NULL */
+    bool quiet;          /* no progress: started by the schedule */
     /* One of these two, after mgc_cli_open(). */
     struct mgc_client *client;
     struct mgc_service *service;
@@ -58,6 +59,10 @@ struct mgc_option {
 MGC_MUST_CHECK int mgc_cli_options(struct mgc_cli *cli, int argc, char **argv,
                                    const struct mgc_option *options, size_t options_count,
                                    const char **positional, size_t max);
+/* The id of a held file, or 0 when the text is no plain number (then it is a path). */
+int64_t mgc_cli_id(const char *text);
+/* MGC_E_USAGE when something is held from a path that reads like this id: nobody should guess. */
+MGC_MUST_CHECK int mgc_cli_unambiguous(struct mgc_cli *cli, int64_t id, struct mgc_err *err);
 /* Says `err` on stderr, with its hint; returns the exit status for its code. */
 int mgc_cli_fail(const struct mgc_err *err);
 int mgc_cli_usage(const char *format, ...) MGC_PRINTF(1, 2);
@@ -69,8 +74,11 @@ MGC_MUST_CHECK int mgc_cli_open(struct mgc_cli *cli, struct mgc_err *err);
 /* One request; takes the reference. */
 MGC_MUST_CHECK int mgc_cli_call(struct mgc_cli *cli, json_t *request, json_t **ret_ok,
                                 struct mgc_err *err);
-/* Makes and starts all sources, connects, and gives up root's privileges (not offline). */
-MGC_MUST_CHECK int mgc_cli_open_sources(struct mgc_cli *cli, struct mgc_err *err);
+/*
+ * Makes and starts all sources, connects, and gives up root's privileges (not offline).
+ * as_operator: the connection keeps the rights of who started us; else it has those of the user.
+ */
+MGC_MUST_CHECK int mgc_cli_open_sources(struct mgc_cli *cli, bool as_operator, struct mgc_err *err);
 void mgc_cli_close(struct mgc_cli *cli);
 /* Path of the control socket; out needs MGC_PATH_BYTES_MAX + 1 bytes.  Returns out. */
 const char *mgc_cli_socket(const struct mgc_conf *conf, char *out, size_t out_bytes);

@@ -99,8 +99,12 @@ static int run(struct mgc_cli *cli, struct purge *p, bool apply, const char *pat
         .host = &cli->host, .apply = apply, .now = p->now, .each = row, .arg = p};
     struct mgc_err err = {0};
     int64_t purged = 0, kept = 0;
-    int r = mgc_cli_open_sources(cli, &err);
+    int r = mgc_cli_open_sources(cli, true, &err);
 
+    if (r == 0)
+        p->rules.clock_floor_us = mgc_catalog_meta(cli->catalog, MGC_META_CLOCK_FLOOR, 0);
+    if (r == 0)
+        r = mgc_cli_unambiguous(cli, p->only_id, &err);
     if (r == 0)
         r = collect(p, path, &err);
     if (r < 0)
@@ -132,7 +136,6 @@ int mgc_cmd_purge(struct mgc_cli *cli, int argc, char **argv)
     const struct mgc_option options[] = {
         {"apply", &apply, NULL}, {"now", NULL, &now}, {"scheduled", &scheduled, NULL}};
     struct purge p = {.cli = cli};
-    char *end;
     int status;
 
     if (mgc_cli_options(cli, argc, argv, options, 3, NULL, 0) < 0)
@@ -146,11 +149,9 @@ int mgc_cmd_purge(struct mgc_cli *cli, int argc, char **argv)
     };
     if (now != NULL) {
         p.now = true;
-        p.only_id = strtoll(now, &end, 10);
-        if (*end != '\0' || p.only_id <= 0) {
-            p.only_id = 0;
-            path = now;
-        }
+        p.only_id = mgc_cli_id(now);
+        if (p.only_id == 0)
+            path = strncmp(now, "./", 2) == 0 ? now + 2 : now;
     }
     status = run(cli, &p, apply, path);
     free(p.ids);

@@ -28,6 +28,7 @@ static struct mgc_purge_rules rules_of(const struct mgc_cli *cli)
         .retention_us = cli->conf->quarantine.retention_us,
         .min_retention_us = cli->conf->quarantine.min_retention_us,
         .deleted_retention_us = cli->conf->quarantine.deleted_retention_us,
+        .clock_floor_us = mgc_catalog_meta(cli->catalog, MGC_META_CLOCK_FLOOR, 0),
     };
 }
 
@@ -137,16 +138,12 @@ static int walk_held(struct walk *walk, struct mgc_err *err)
     }
 }
 
-/* ID or PATH. */
+/* ID or PATH: a number is an id, "./12" a path. */
 static void select_one(struct selection *wanted, const char *text)
 {
-    char *end;
-    long long id = strtoll(text, &end, 10);
-
-    if (*end == '\0' && id > 0)
-        wanted->id = id;
-    else
-        wanted->path = text;
+    wanted->id = mgc_cli_id(text);
+    if (wanted->id == 0)
+        wanted->path = strncmp(text, "./", 2) == 0 ? text + 2 : text;
 }
 
 static int list(struct mgc_cli *cli, struct walk *walk)
@@ -215,6 +212,8 @@ static int restore(struct mgc_cli *cli, struct walk *walk, const char *to)
 
     walk->act = collect;
     if (r == 0)
+        r = mgc_cli_unambiguous(cli, walk->wanted->id, &err);
+    if (r == 0)
         r = walk_held(walk, &err);
     if (r < 0)
         return mgc_cli_fail(&err);
@@ -242,14 +241,6 @@ static int restore(struct mgc_cli *cli, struct walk *walk, const char *to)
     return failed < walk->count ? EXIT_PART : last;
 }
 
-static int run_number(const char *text, int64_t *ret)
-{
-    char *end;
-
-    *ret = strtoll(text, &end, 10);
-    return *end == '\0' && *ret > 0 ? 0 : -EINVAL;
-}
-
 int mgc_cmd_quarantine(struct mgc_cli *cli, int argc, char **argv)
 {
     bool all = false;
@@ -264,7 +255,8 @@ int mgc_cmd_quarantine(struct mgc_cli *cli, int argc, char **argv)
         return EXIT_USAGE;
     if (n == 0)
         return mgc_cli_usage("quarantine: say what to do: list, show or restore");
-    if (run != NULL && run_number(run, &wanted.run) < 0)
+    wanted.run = run != NULL ? mgc_cli_id(run) : 0;
+    if (run != NULL && wanted.run == 0)
         return mgc_cli_usage("quarantine: '%s' is no run", run);
     if (given[1] != NULL)
         select_one(&wanted, given[1]);

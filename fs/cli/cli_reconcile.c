@@ -84,7 +84,8 @@ int mgc_cmd_reconcile(struct mgc_cli *cli, int argc, char **argv)
     if (approve != NULL && !apply)
         return mgc_cli_usage("reconcile: --approve acts only together with --apply");
     cli->quiet = scheduled;
-    r = mgc_cli_open_sources(cli, &err);
+    cli->approve = approve;
+    r = mgc_cli_open_sources(cli, false, &err);
     if (r < 0)
         return mgc_cli_fail(&err);
     mgc_cli_host(cli);

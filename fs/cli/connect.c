@@ -1,9 +1,10 @@
 /*
  * connect.c -- the daemon, or the same service in process without one.
  *
- * Order when started by root: the readers of SQLite sources are forked under their owners' ids and
- * the socket is connected (the peer's uid is taken at that moment), then every privilege goes: what
- * parses application data is never root.  Offline there is nobody else to do root's part.
+ * Order when started by root: the readers of SQLite sources are forked under their owners' ids,
+ * then every privilege goes: what parses application data is never root.  A run connects again
+ * after that, so that its connection has no more rights than its process; a purge keeps the
+ * operator's, which deleting needs.  Offline there is nobody else to do root's part.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -93,7 +94,7 @@ static int start_sources(struct mgc_cli *cli, struct mgc_err *err)
                                 "references app { type = postgresql  conninfo = \"...\" }");
         return MGC_E_CONFIG;
     }
-    cli->sources = calloc(conf->references_count, sizeof(*cli->sources));
+    cli->sources = calloc(conf->references_count, sizeof(struct mgc_source *));
     if (cli->sources == NULL)
         return mgc_err_set(err, -ENOMEM, "could not open the reference sources");
     for (size_t i = 0; i < conf->references_count; i++) {
@@ -144,17 +145,24 @@ static int drop_privileges(struct mgc_cli *cli, struct mgc_err *err)
     return 0;
 }
 
-int mgc_cli_open_sources(struct mgc_cli *cli, struct mgc_err *err)
+int mgc_cli_open_sources(struct mgc_cli *cli, bool as_operator, struct mgc_err *err)
 {
     int r = start_sources(cli, err);
 
     if (r < 0)
         return r;
-    if (cli->offline)
-        return open_offline(cli, err);
-    r = connect_daemon(cli, err);
-    if (r == 0)
-        r = drop_privileges(cli, err);
+    r = cli->offline ? open_offline(cli, err) : connect_daemon(cli, err);
+    if (r == 0 && cli->approve != NULL)
+        r = mgc_cli_call(cli, json_pack("{s:s,s:s}", "op", "approve", "digest", cli->approve), NULL,
+                         err);
+    if (r < 0 || cli->offline)
+        return r;
+    r = drop_privileges(cli, err);
+    if (r == 0 && !as_operator) {
+        mgc_client_free(cli->client);
+        cli->client = NULL;
+        r = connect_daemon(cli, err);
+    }
     return r < 0 ? r : open_catalog(cli, err);
 }
 

@@ -25,6 +25,18 @@ int mgc_cli_usage(const char *format, ...)
     return EXIT_USAGE;
 }
 
+int64_t mgc_cli_id(const char *text)
+{
+    char *end;
+    long long id;
+
+    if (text[0] < '1' || text[0] > '9')
+        return 0;
+    errno = 0;
+    id = strtoll(text, &end, 10);
+    return errno == 0 && *end == '\0' ? id : 0;
+}
+
 static int usage_error(const char *command, const char *what, const char *argument)
 {
     (void)mgc_cli_usage("%s: %s '%s' ('mediagcfs %s --help' says more)", command, what, argument,

@@ -3,6 +3,32 @@
 
 #include "cli_priv.h"
 
+static int one_row(void *arg, const struct mgc_held *held)
+{
+    (void)held;
+    *(bool *)arg = true;
+    return 1;
+}
+
+int mgc_cli_unambiguous(struct mgc_cli *cli, int64_t id, struct mgc_err *err)
+{
+    char path[24];
+    bool found = false;
+    int r;
+
+    if (id == 0)
+        return 0;
+    (void)snprintf(path, sizeof(path), "%" PRId64, id);
+    r = cli->catalog->ops->held_scan(cli->catalog, 0, 1, path, one_row, &found, err);
+    if (r < 0 || !found)
+        return r < 0 ? r : 0;
+    (void)mgc_err_say(err, MGC_E_USAGE, "'%s' is an id and also a path something is held from",
+                      path);
+    (void)mgc_err_hint(err, "Write './%s' for the path; deal with it first, then the id is free.",
+                       path);
+    return MGC_E_USAGE;
+}
+
 const char *mgc_cli_time(char *out, size_t out_bytes, int64_t time_us)
 {
     char *dot;

@@ -409,6 +409,20 @@ int mgc_home_check(struct mgc_home *home, struct mgc_err *err)
     return MGC_E_IDENTITY;
 }
 
+int mgc_home_generation(struct mgc_home *home, int64_t *ret_count)
+{
+    int r = mgc_home_generation_read(home->home_fd, ret_count);
+
+    if (r == -ENOENT)
+        *ret_count = 0;
+    return r == -ENOENT ? 0 : r;
+}
+
+int mgc_home_advance(struct mgc_home *home, int64_t count, struct mgc_err *err)
+{
+    return mgc_home_generation_write(home->os, home->home_fd, count, err);
+}
+
 static void close_fd(int *fd)
 {
     if (*fd >= 0)

@@ -19,6 +19,9 @@ MGC_MUST_CHECK int mgc_home_tree_write(struct mgc_os *os, int home_fd, const cha
 MGC_MUST_CHECK int mgc_home_ids_read(int home_fd, int64_t *ret_next);
 MGC_MUST_CHECK int mgc_home_ids_write(struct mgc_os *os, int home_fd, int64_t next,
                                       struct mgc_err *err);
+MGC_MUST_CHECK int mgc_home_generation_read(int home_fd, int64_t *ret_count);
+MGC_MUST_CHECK int mgc_home_generation_write(struct mgc_os *os, int home_fd, int64_t count,
+                                             struct mgc_err *err);
 /* A positive decimal number without sign or leading zero, and nothing else. */
 bool mgc_home_parse_id(const char *text, int64_t *ret_id);
 

@@ -24,6 +24,8 @@ struct record_kind {
     const char *head, *key;       /* first line without the version; word of the second */
 };
 static const struct record_kind tree_record = {"tree", "tree.new", "mediagcfs tree ", "id "};
+static const struct record_kind generation_record = {"generation", "generation.new",
+                                                     "mediagcfs generation ", "count "};
 static const struct record_kind ids_record = {"ids", "ids.new", "mediagcfs ids ", "next "};
 #define RECORD_VERSION "1"
 
@@ -206,6 +208,24 @@ int mgc_home_ids_write(struct mgc_os *os, int home_fd, int64_t next, struct mgc_
 
     (void)snprintf(value, sizeof(value), "%" PRId64, next);
     return record_write(os, home_fd, &ids_record, value, err);
+}
+
+int mgc_home_generation_read(int home_fd, int64_t *ret_count)
+{
+    char value[RECORD_BYTES_MAX];
+    int r = record_read(home_fd, &generation_record, value);
+
+    if (r == 0 && !mgc_home_parse_id(value, ret_count))
+        return MGC_E_CORRUPT;
+    return r;
+}
+
+int mgc_home_generation_write(struct mgc_os *os, int home_fd, int64_t count, struct mgc_err *err)
+{
+    char value[32];
+
+    (void)snprintf(value, sizeof(value), "%" PRId64, count);
+    return record_write(os, home_fd, &generation_record, value, err);
 }
 
 int mgc_home_tree_write(struct mgc_os *os, int home_fd, const char *id, struct mgc_err *err)

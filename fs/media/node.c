@@ -65,7 +65,8 @@ static void link_node(struct mgc_nodes *s, struct mgc_node *n)
 /* Chains get longer than they should when memory is short: slow, not wrong. */
 static void grow(struct mgc_nodes *s)
 {
-    struct mgc_node **old = s->buckets, **buckets = calloc(s->bucket_count * 2, sizeof(*buckets));
+    struct mgc_node **old = s->buckets;
+    struct mgc_node **buckets = calloc(s->bucket_count * 2, sizeof(struct mgc_node *));
     size_t old_count = s->bucket_count;
 
     if (buckets == NULL)
@@ -410,6 +411,7 @@ static int prepend(char *out, size_t out_bytes, size_t *at, const char *name)
     if (slash > 0)
         out[--*at] = '/';
     *at -= bytes;
+    /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): what follows is there already */
     memcpy(out + *at, name, bytes);
     return 0;
 }

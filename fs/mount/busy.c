@@ -48,6 +48,24 @@ static bool files_on(int pid_fd, uint64_t dev)
     return found;
 }
 
+/* The fourth field of a line of `maps`, "fd:01" in hexadecimal; 0 where there is none. */
+static uint64_t device_of(const char *line)
+{
+    unsigned long major, minor;
+    char *end;
+
+    for (int field = 0; field < 3; field++) {
+        line += strcspn(line, " ");
+        line += strspn(line, " ");
+    }
+    major = strtoul(line, &end, 16);
+    if (end == line || *end != ':')
+        return 0;
+    line = end + 1;
+    minor = strtoul(line, &end, 16);
+    return end == line ? 0 : makedev((unsigned)major, (unsigned)minor);
+}
+
 static bool maps_on(int pid_fd, uint64_t dev)
 {
     int fd = openat(pid_fd, "maps", O_RDONLY | O_CLOEXEC);
@@ -55,7 +73,6 @@ static bool maps_on(int pid_fd, uint64_t dev)
     bool found = false;
     char *line = NULL;
     size_t bytes = 0;
-    unsigned major, minor;
 
     if (file == NULL) {
         if (fd >= 0)
@@ -63,8 +80,7 @@ static bool maps_on(int pid_fd, uint64_t dev)
         return false;
     }
     while (!found && getline(&line, &bytes, file) > 0)
-        if (sscanf(line, "%*s %*s %*s %x:%x", &major, &minor) == 2)
-            found = makedev(major, minor) == dev;
+        found = device_of(line) == dev;
     free(line);
     (void)fclose(file);
     return found;

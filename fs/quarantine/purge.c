@@ -27,15 +27,17 @@ static int64_t add_capped(int64_t a, int64_t b)
 
 int64_t mgc_purge_due_us(const struct mgc_held *held, const struct mgc_purge_rules *rules)
 {
-    int64_t retention = rules->retention_us;
+    int64_t retention = rules->retention_us, from_us = held->held_us;
 
     if (held->held_us <= 0) /* unknown means keep */
         return INT64_MAX;
+    if (from_us < rules->clock_floor_us)
+        from_us = rules->clock_floor_us;
     if (held->reason != MGC_REASON_ORPHAN)
-        return add_capped(held->held_us, rules->deleted_retention_us);
+        return add_capped(from_us, rules->deleted_retention_us);
     if (retention < rules->min_retention_us)
         retention = rules->min_retention_us;
-    return add_capped(held->held_us, retention);
+    return add_capped(from_us, retention);
 }
 
 const char *mgc_purge_refusal(const struct mgc_held *held, const struct mgc_purge_rules *rules,

@@ -1,6 +1,8 @@
 /* horizon.c -- how recent is too recent (G2).  Pure. */
 #include "fs/reconcile/horizon_priv.h"
 
+#include <ctype.h>
+
 #include <jansson.h>
 
 static int64_t less_grace(int64_t earliest_us, int64_t grace_us)
@@ -44,14 +46,29 @@ int64_t mgc_horizon_us(const struct mgc_horizon_view *views, size_t count, int64
     return less_grace(least_us, grace_us);
 }
 
+static bool hex_half(const char *text, char end, const char **ret_rest, uint64_t *ret)
+{
+    char *stop;
+    unsigned long long value;
+
+    if (!isxdigit((unsigned char)text[0]))
+        return false;
+    value = strtoull(text, &stop, 16);
+    if (*stop != end || value > UINT32_MAX)
+        return false;
+    *ret_rest = stop;
+    *ret = value;
+    return true;
+}
+
 static bool wal_position(const char *text, uint64_t *ret_position)
 {
-    unsigned int high, low;
-    int used = 0;
+    const char *rest;
+    uint64_t high, low;
 
-    if (sscanf(text, "%8X/%8X%n", &high, &low, &used) != 2 || text[used] != '\0')
+    if (!hex_half(text, '/', &rest, &high) || !hex_half(rest + 1, '\0', &rest, &low))
         return false;
-    *ret_position = (uint64_t)high << 32 | low;
+    *ret_position = high << 32 | low;
     return true;
 }
 

@@ -58,6 +58,7 @@ static struct mgc_purge_rules rules_of(const struct purge *p)
         .retention_us = conf->quarantine.retention_us,
         .min_retention_us = conf->quarantine.min_retention_us,
         .deleted_retention_us = conf->quarantine.deleted_retention_us,
+        .clock_floor_us = mgc_catalog_meta(p->spec->catalog, MGC_META_CLOCK_FLOOR, 0),
     };
 }
 

@@ -134,6 +134,7 @@ const char *mgc_dirs_path(struct mgc_dirs *d, uint32_t row)
         if (start != end)
             *--start = '/';
         start -= bytes;
+        /* NOLINTNEXTLINE(bugprone-not-null-terminated-result): what follows is there already */
         memcpy(start, name, bytes);
         at = d->rows[at].parent;
     }

@@ -247,7 +247,8 @@ void mgc_work_check_tables(struct mgc_work *w)
         const json_t *name;
         size_t at;
 
-        s->changed = changed && (s->conf_before == NULL || strcmp(s->conf_before, s->conf_hash));
+        s->changed =
+            changed && (s->conf_before == NULL || strcmp(s->conf_before, s->conf_hash) != 0);
         told |= s->changed;
         /* Configured otherwise, it reads other tables: that is the change told about. */
         if (!s->pinned || s->identity_changed || s->changed)

@@ -103,22 +103,33 @@ static int add_decoded(struct mgc_matcher *m, const char *path, size_t bytes, bo
     return from->failed || to->failed || m->form.failed ? -ENOMEM : r;
 }
 
+/* The keys of one spelling of a path: itself, and what decoding makes of it. */
+static int add_spelling(struct mgc_matcher *m, const char *path, size_t bytes, bool is_dir)
+{
+    int r = mgc_liveset_add(&m->set, MGC_SPACE_EXACT, path, bytes, (uint32_t)m->count, is_dir);
+
+    if (r < 0)
+        return r;
+    if (!is_dir)
+        mgc_liveset_add_tail(&m->set, path, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        if (path[i] == '%' || path[i] == '&' || path[i] == '\\')
+            return add_decoded(m, path, bytes, is_dir);
+    return 0;
+}
+
 static int add_keys(struct mgc_matcher *m, const char *path, size_t bytes, bool is_dir)
 {
     const char *canonical = path;
     size_t canonical_bytes = bytes;
-    int r = mgc_liveset_add(&m->set, MGC_SPACE_EXACT, path, bytes, (uint32_t)m->count, is_dir);
+    int r = add_spelling(m, path, bytes, is_dir);
 
-    if (r == 0 && !is_dir)
-        mgc_liveset_add_tail(&m->set, path, bytes);
-    if (r == 0 && strpbrk(path, "%&\\\"'") != NULL)
-        r = add_decoded(m, path, bytes, is_dir);
-    if (r == 0 && mgc_canon_form(&m->form, path, bytes)) {
-        if (m->form.failed)
+    if (r == 0 && mgc_canon_form(&m->other, path, bytes)) {
+        if (m->other.failed)
             return -ENOMEM;
-        r = add_derived(m, MGC_SPACE_EXACT, &m->form, is_dir);
-        canonical = m->form.data;
-        canonical_bytes = m->form.bytes;
+        canonical = m->other.data;
+        canonical_bytes = m->other.bytes;
+        r = add_spelling(m, canonical, canonical_bytes, is_dir);
     }
     if (r < 0 || is_dir)
         return r;

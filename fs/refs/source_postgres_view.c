@@ -266,13 +266,27 @@ static int load_identity(struct mgc_pg *pg, int64_t deadline_us, char **ret, str
     return 0;
 }
 
+/* "1/2A" becomes "00000001/0000002A". */
+static bool pad_position(const char *text, char *out, size_t out_bytes)
+{
+    char *slash, *end;
+    unsigned long high = strtoul(text, &slash, 16), low;
+
+    if (slash == text || *slash != '/')
+        return false;
+    low = strtoul(slash + 1, &end, 16);
+    if (end == slash + 1 || *end != '\0')
+        return false;
+    (void)snprintf(out, out_bytes, "%08lX/%08lX", high, low);
+    return true;
+}
+
 /* The snapshot everything is read in.  position: padded, so that text order is WAL order. */
 static int open_snapshot(struct mgc_pg *pg, int64_t deadline_us, struct mgc_source_view *view,
                          struct mgc_err *err)
 {
     const struct mgc_pg_query query = {.sql = snapshot_sql, .table = ""};
     mgc_pg_autores *res = NULL;
-    unsigned high, low;
     char position[32];
     int r = mgc_pg_transaction(pg, "REPEATABLE READ", deadline_us, err);
 
@@ -281,9 +295,8 @@ static int open_snapshot(struct mgc_pg *pg, int64_t deadline_us, struct mgc_sour
     if (r < 0)
         return r;
     if (PQntuples(res) != 1 || !number(PQgetvalue(res, 0, 0), &view->progress) ||
-        sscanf(PQgetvalue(res, 0, 1), "%X/%X", &high, &low) != 2)
+        !pad_position(PQgetvalue(res, 0, 1), position, sizeof(position)))
         return not_a_number(pg, err);
-    (void)snprintf(position, sizeof(position), "%08X/%08X", high, low);
     (void)snprintf(pg->main_pid, sizeof(pg->main_pid), "%s", PQgetvalue(res, 0, 2));
     view->position = strdup(position);
     if (view->position == NULL)
@@ -336,9 +349,11 @@ static int look(struct mgc_pg *pg, int64_t deadline_us, struct mgc_source_view *
     if (pg->facts.earliest_us != INT64_MAX &&
         pg->facts.earliest_us - offset_us - uncertainty_us < view->oldest_us)
         view->oldest_us = pg->facts.earliest_us - offset_us - uncertainty_us;
-    if (!pg->facts.invisible)
+    if (pg->facts.invisible)
+        view->oldest_us = 0;
+    /* Also where every start is visible: a purge, and a later run, wait for their ends (G5, G2). */
+    if (pg->facts.opens_count + pg->facts.prepared_count == 0)
         return 0;
-    view->oldest_us = 0;
     view->fence = make_fence(&pg->facts);
     return view->fence != NULL ? 0 : no_memory(pg, err);
 }

@@ -255,7 +255,8 @@ static void find_missing(struct mgc_matcher *m, const struct mgc_scan *scan, con
     for (; at < f->end; at++) {
         const char *slash;
 
-        if (mgc_scan_in_dir(scan, at, f->end, any, &name) && may_be_file(m, f, name)) {
+        if (f->text[at] != '/' && mgc_scan_in_dir(scan, at, f->end, any, &name) &&
+            may_be_file(m, f, name)) {
             report_missing(m, f, at);
             return;
         }

@@ -54,6 +54,7 @@ static const struct row {
     {"run.heal",     mgc_op_run_heal,     RUNNER},
     {"run.prove",    mgc_op_run_prove,    RUNNER},
     {"run.end",      mgc_op_run_end,      RUNNER},
+    {"approve",      mgc_op_approve,      OPERATOR},
     {"purge",        op_purge,            OPERATOR},
     {"restore",      op_restore,          OPERATOR},
     {"hold",         op_hold,             OPERATOR},
@@ -269,7 +270,7 @@ static int op_purge(struct mgc_service *s, const struct mgc_peer *peer, json_t *
     size_t count = json_array_size(array);
     int64_t ids[MGC_MOVE_BATCH_MAX];
     int outcomes[MGC_MOVE_BATCH_MAX];
-    const struct mgc_purge_rules rules = {
+    struct mgc_purge_rules rules = {
         .now_us = s->os->now_us(s->os),
         .retention_us = s->conf->quarantine.retention_us,
         .min_retention_us = s->conf->quarantine.min_retention_us,
@@ -285,7 +286,10 @@ static int op_purge(struct mgc_service *s, const struct mgc_peer *peer, json_t *
         return mgc_err_say(err, MGC_E_REFUSED, "purges are on hold");
     for (size_t i = 0; i < count; i++)
         ids[i] = json_integer_value(json_array_get(array, i));
-    r = mgc_home_check(&s->home, err);
+    r = mgc_service_clock(s, false, err); /* a step is noticed before anything is counted from it */
+    if (r == 0)
+        r = mgc_home_check(&s->home, err);
+    rules.clock_floor_us = mgc_catalog_meta(s->catalog, MGC_META_CLOCK_FLOOR, 0);
     if (r == 0)
         r = mgc_quarantine_purge(s->quarantine, ids, count,
                                  json_integer_value(json_object_get(request, "first_us")),

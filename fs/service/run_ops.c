@@ -71,31 +71,61 @@ static int previous_complete(void *arg, const struct mgc_run *run)
     return 1;
 }
 
-struct digest_search {
-    const char *wanted;
+/* The last run, when it was refused with this digest; its number of candidates is the limit. */
+struct refused_run {
+    const char *digest;
     bool found;
+    int64_t candidates;
 };
-static int digest_matches(void *arg, const struct mgc_run *run)
+static int last_refused(void *arg, const struct mgc_run *run)
 {
-    struct digest_search *search = arg;
+    struct refused_run *wanted = arg;
 
-    search->found = run->digest[0] != '\0' && strcmp(run->digest, search->wanted) == 0;
-    return search->found ? 1 : 0;
+    if (run->result != MGC_RUN_REFUSED && run->result != MGC_RUN_DONE)
+        return 0; /* one that judged nothing changes nothing */
+    wanted->found = run->result == MGC_RUN_REFUSED && run->digest[0] != '\0' &&
+                    strcmp(run->digest, wanted->digest) == 0;
+    wanted->candidates = run->candidates;
+    return 1;
 }
 
-/* An approval is the digest of one of the last refused runs, and acts once. */
-static bool approval_valid(struct mgc_service *s, const char *digest)
+int mgc_op_approve(struct mgc_service *s, const struct mgc_peer *peer, json_t *request,
+                   json_t **ret_ok, struct mgc_err *err)
 {
-    struct digest_search search = {.wanted = digest};
-    char spent[64] = "";
+    struct refused_run wanted = {.digest = text_of(request, "digest")};
 
+    (void)peer;
+    (void)ret_ok;
+    (void)s->catalog->ops->runs(s->catalog, 0, 100, last_refused, &wanted);
+    if (wanted.found)
+        return s->catalog->ops->meta_text_set(s->catalog, MGC_META_APPROVED, wanted.digest, err);
+    (void)mgc_err_say(err, MGC_E_REFUSED, "'%s' is not the digest of the last run",
+                      MGC_SHOW(wanted.digest));
+    (void)mgc_err_hint(err,
+                       "'mediagcfs status' shows it; a run without --approve makes a new one.");
+    return MGC_E_REFUSED;
+}
+
+/*
+ * An operator gave this approval and it was not used yet.  It is spent by asking; *ret_limit is how
+ * many files it is good for.
+ */
+static int spend_approval(struct mgc_service *s, const char *digest, bool *ret_valid,
+                          int64_t *ret_limit, struct mgc_err *err)
+{
+    struct refused_run wanted = {.digest = digest};
+    char granted[64] = "";
+
+    *ret_valid = false;
     if (digest[0] == '\0')
-        return false;
-    (void)s->catalog->ops->meta_text_get(s->catalog, MGC_META_APPROVED, spent, sizeof(spent));
-    if (strcmp(spent, digest) == 0)
-        return false;
-    (void)s->catalog->ops->runs(s->catalog, 0, 10, digest_matches, &search);
-    return search.found;
+        return 0;
+    (void)s->catalog->ops->meta_text_get(s->catalog, MGC_META_APPROVED, granted, sizeof(granted));
+    (void)s->catalog->ops->runs(s->catalog, 0, 100, last_refused, &wanted);
+    if (strcmp(granted, digest) != 0 || !wanted.found)
+        return 0;
+    *ret_valid = true;
+    *ret_limit = wanted.candidates;
+    return s->catalog->ops->meta_text_set(s->catalog, MGC_META_APPROVED, "", err);
 }
 
 static int prepare_facts(struct mgc_service *s, int64_t now, json_t **ret_facts,
@@ -160,10 +190,10 @@ static int begin(struct mgc_service *s, const struct mgc_peer *peer, json_t *req
         return r;
     (void)s->catalog->ops->run_last_complete(s->catalog, 0, previous_complete, &mine.previous);
     row.applied = mine.apply = json_is_true(json_object_get(request, "apply"));
-    mine.approved = mine.apply && approval_valid(s, approve);
-    r = s->catalog->ops->run_begin(s->catalog, &row, err);
-    if (r == 0 && mine.approved)
-        r = s->catalog->ops->meta_text_set(s->catalog, MGC_META_APPROVED, approve, err);
+    if (mine.apply)
+        r = spend_approval(s, approve, &mine.approved, &mine.approved_files, err);
+    if (r == 0)
+        r = s->catalog->ops->run_begin(s->catalog, &row, err);
     if (r < 0) {
         json_decref(facts);
         return r;
@@ -381,7 +411,8 @@ static int64_t batch_bytes(struct mgc_service *s, const struct batch *batch)
 static int within_limits(struct mgc_service *s, const struct mgc_service_run *run,
                          const struct batch *batch, struct mgc_err *err)
 {
-    int64_t max_files = s->conf->reconcile.max_files, max_bytes = s->conf->reconcile.max_bytes;
+    int64_t max_files = run->approved ? run->approved_files : s->conf->reconcile.max_files;
+    int64_t max_bytes = run->approved ? MGC_CONF_OFF : s->conf->reconcile.max_bytes;
 
     if (!run->apply)
         return mgc_err_say(err, MGC_E_REFUSED, "run %lld only describes", (long long)run->id);
@@ -389,8 +420,6 @@ static int within_limits(struct mgc_service *s, const struct mgc_service_run *ru
         return mgc_err_say(err, MGC_E_REFUSED, "moves are on hold");
     if (!s->spec.offline && mgc_catalog_meta(s->catalog, MGC_META_INCOMPLETE, 1) != 0)
         return mgc_err_say(err, MGC_E_INCOMPLETE, "the catalog became incomplete during the run");
-    if (run->approved)
-        return 0;
     if (max_files >= 0 && run->moved + (int64_t)batch->count > max_files)
         return mgc_err_say(err, MGC_E_REFUSED, "a run may move at most %lld files",
                            (long long)max_files);
@@ -459,6 +488,8 @@ int mgc_op_run_heal(struct mgc_service *s, const struct mgc_peer *peer, json_t *
     (void)ret_ok;
     if (r < 0)
         return r;
+    if (!run.apply)
+        return mgc_err_say(err, MGC_E_REFUSED, "run %lld only describes", (long long)run.id);
     return mgc_quarantine_restore(s->quarantine, number(request, "id"), NULL, true,
                                   mgc_peer_text(who, sizeof(who), peer), err);
 }
@@ -514,6 +545,8 @@ int mgc_op_run_end(struct mgc_service *s, const struct mgc_peer *peer, json_t *r
     row.t0_us = row.t0_us > 0 && row.t0_us <= run.t0_us ? row.t0_us : run.t0_us;
     row.ended_us = s->os->now_us(s->os);
     r = s->catalog->ops->run_end(s->catalog, &row, err);
+    if (r == 0 && row.complete)
+        r = mgc_service_advance(s, err);
     mgc_service_say(s, row.result == MGC_RUN_REFUSED ? MGC_EVENT_REFUSED : MGC_EVENT_RUN, run.id,
                     row.refusal[0] != '\0' ? row.refusal : mgc_run_result_name(row.result),
                     mgc_peer_text(who, sizeof(who), peer));

@@ -164,6 +164,8 @@ static int open_all(struct mgc_service *s, struct mgc_err *err)
                            MGC_SHOW(s->conf->log.file));
     r = mgc_service_clock(s, true, err);
     if (r == 0)
+        r = mgc_service_generation(s, err);
+    if (r == 0)
         r = s->catalog->ops->meta_set(s->catalog, MGC_META_MOUNTED, s->started_us, err);
     if (r == 0)
         r = s->catalog->ops->meta_set(s->catalog, MGC_META_CLEAN, 0, err);

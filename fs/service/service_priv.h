@@ -20,6 +20,7 @@ struct mgc_service_run {
     int64_t previous;   /* complete run before it, 0: none */
     int64_t connection; /* it ends when this goes */
     bool apply, approved;
+    int64_t approved_files; /* what the approval is good for */
     int64_t moved, moved_bytes;
 };
 
@@ -74,6 +75,10 @@ void mgc_service_events_done(struct mgc_service *s);
 /* clock.c: applies H8; also while running. */
 MGC_MUST_CHECK int mgc_service_clock(struct mgc_service *s, bool starting, struct mgc_err *err);
 
+/* generation.c: an older copy of the catalog is noticed at start; both counts go on. */
+MGC_MUST_CHECK int mgc_service_generation(struct mgc_service *s, struct mgc_err *err);
+MGC_MUST_CHECK int mgc_service_advance(struct mgc_service *s, struct mgc_err *err);
+
 /* verify thread */
 int mgc_service_scan_start(struct mgc_service *s, struct mgc_err *err);
 void mgc_service_scan_stop(struct mgc_service *s);
@@ -89,8 +94,8 @@ void mgc_service_schedule_stop(struct mgc_service *s);
 /* ops */
 typedef int mgc_op_fn(struct mgc_service *s, const struct mgc_peer *peer, json_t *request,
                       json_t **ret_ok, struct mgc_err *err);
-mgc_op_fn mgc_op_run_begin, mgc_op_run_writers, mgc_op_run_orphans, mgc_op_run_findings,
-    mgc_op_run_move, mgc_op_run_heal, mgc_op_run_prove, mgc_op_run_end;
+mgc_op_fn mgc_op_approve, mgc_op_run_begin, mgc_op_run_writers, mgc_op_run_orphans,
+    mgc_op_run_findings, mgc_op_run_move, mgc_op_run_heal, mgc_op_run_prove, mgc_op_run_end;
 /* True while an operator froze moves and purges. */
 bool mgc_service_on_hold(struct mgc_service *s, int64_t *ret_until_us);
 /* Commits what the mount recorded. */
@@ -99,8 +104,8 @@ MGC_MUST_CHECK int mgc_service_flush(struct mgc_service *s, struct mgc_err *err)
 const char *mgc_peer_text(char *out, size_t out_bytes, const struct mgc_peer *peer);
 
 /* Meta values of this layer. */
-#define MGC_META_CLOCK_FLOOR "clock_floor_us" /* waits begin anew here (H8) */
-#define MGC_META_APPROVED "approved_digest"   /* spent: an approval acts once */
-#define MGC_META_PURGED "purged_us"           /* last scheduled purge */
+#define MGC_META_APPROVED "approved_digest" /* an operator's, not used yet; "" else */
+#define MGC_META_GENERATION "generation"    /* equals the tree's, or this is an older copy */
+#define MGC_META_PURGED "purged_us"         /* last scheduled purge */
 
 #endif

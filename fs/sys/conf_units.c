@@ -87,8 +87,10 @@ int mgc_conf_share(const char *text, double *ret_share)
     if (any && *text == '.') {
         point = true;
         any = false;
-        for (text++; *text >= '0' && *text <= '9'; text++, any = true, weight /= 10)
+        for (text++; *text >= '0' && *text <= '9'; text++, any = true) {
             value += weight * (*text - '0');
+            weight /= 10;
+        }
     }
     percent = *text == '%';
     if (percent)

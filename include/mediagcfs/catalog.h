@@ -300,6 +300,7 @@ struct mgc_catalog {
 #define MGC_META_CLEAN "clean"
 #define MGC_META_BOOT_ID "boot_id"              /* text */
 #define MGC_META_CLOCK_OFFSET "clock_offset_us" /* wall clock minus boot clock (H8) */
+#define MGC_META_CLOCK_FLOOR "clock_floor_us"   /* the clock stepped: every wait begins anew here */
 #define MGC_META_HOLD_UNTIL "hold_until_us"     /* INT64_MAX: until `resume` */
 #define MGC_META_HOLD_REASON "hold_reason"      /* text */
 #define MGC_META_BYPASS "bypass"                /* entries seen that nobody recorded */

@@ -43,6 +43,13 @@ MGC_MUST_CHECK int mgc_home_reserve(struct mgc_home *home, int64_t up_to, struct
 /* Writes the exact next id at an orderly stop, so that restarts do not spend ids.  MGC_E_CORRUPT
  * when it lies below what was given before this opening: nothing is written. */
 MGC_MUST_CHECK int mgc_home_settle_ids(struct mgc_home *home, int64_t next_id, struct mgc_err *err);
+/*
+ * A count kept in the tree and in the catalog: where they differ, the catalog is an older copy
+ * (G6). 0 where none was written yet; MGC_E_CORRUPT and others as for `ids`.
+ */
+MGC_MUST_CHECK int mgc_home_generation(struct mgc_home *home, int64_t *ret_count);
+/* Durable on return.  count is above 0. */
+MGC_MUST_CHECK int mgc_home_advance(struct mgc_home *home, int64_t count, struct mgc_err *err);
 /* 0 when `.mediagcfs/tree` below root_fd still says home->tree_id; else MGC_E_IDENTITY. */
 MGC_MUST_CHECK int mgc_home_check(struct mgc_home *home, struct mgc_err *err);
 /* Unlocks and closes; a zeroed or closed one is a no-op. */

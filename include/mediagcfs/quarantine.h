@@ -95,6 +95,7 @@ MGC_MUST_CHECK int mgc_quarantine_restore(struct mgc_quarantine *q, int64_t held
 struct mgc_purge_rules {
     int64_t now_us;
     int64_t retention_us, min_retention_us, deleted_retention_us;
+    int64_t clock_floor_us; /* the clock stepped here: retention begins again (H8); 0: never */
 };
 /* When the row falls due by its retention. */
 int64_t mgc_purge_due_us(const struct mgc_held *held, const struct mgc_purge_rules *rules);

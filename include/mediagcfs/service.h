@@ -13,6 +13,7 @@
  *   status                -> see DESIGN 9
  *   flush                 -> {}                    recorder and quarantine committed
  *   scan {everything}     -> entries, added, removed, changed, complete   (waits for its end)
+ *   approve {digest}                        -> {}  of the last run, refused; good for one run
  *   run.begin {apply, approve?}             -> run, t0_us, facts{...}, previous
  *   run.writers {run}                       -> inos:[..]    open for writing now
  *   run.orphans {run, ids:[..]}             -> {}

@@ -49,7 +49,8 @@ struct mgc_source_view {
     int64_t t0_us;     /* on this machine's clock, uncertainty already subtracted */
     int64_t oldest_us; /* min(t0, start of the oldest open transaction); 0: not visible -> fence */
     bool sees_transactions; /* false for SQLite and commands: grace alone decides, and says so */
-    char *fence; /* JSON: {"vxids":[..],"prepared":[..],"xmax":"..","at":".."}, or NULL */
+    char *fence;            /* JSON of every open transaction, also of those whose start is visible:
+                               {"vxids":[..],"prepared":[..],"xmax":".."}; NULL when none is open */
     char *
         identity; /* text that must stay the same: system identifier, database oid; file identity */
     int64_t progress; /* never goes back for the same identity: snapshot xmax; -1 unknown */

@@ -212,13 +212,34 @@ class Application:
         os.truncate(self.pick(False) or "", self.random.randrange(50))
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_random_acts(tree, seed):
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("commit_every", ["1ms", "30s"])
+def test_random_acts(make, seed, commit_every):
+    """Each committed alone, or hundreds merged into one batch."""
+    tree = make(catalog={"commit_every": commit_every}).mount()
     application = Application(tree, seed)
     for _ in range(4):
-        for _ in range(60):
+        for _ in range(80):
             application.step()
         same(tree)
+
+
+def test_names_that_come_back_within_one_batch(make):
+    """A directory is renamed away and made anew: what is beneath is not what was beneath before."""
+    tree = make(catalog={"commit_every": "30s"}).mount()
+    tree.write("a/f", b"first")
+    os.rename(tree.path("a"), tree.path("b"))
+    tree.write("a/f", b"second one")
+    os.unlink(tree.path("a/f"))
+    same(tree)
+    tree.write("a/f", b"third")
+    rename2(tree.path("a"), tree.path("b"), EXCHANGE)
+    os.unlink(tree.path("a/f"))
+    tree.write("a/f", b"the fourth")
+    os.rename(tree.path("a"), tree.path("c"))
+    os.rename(tree.path("b"), tree.path("a"))
+    os.truncate(tree.path("c/f"), 2)
+    same(tree)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -295,6 +295,43 @@ static void the_lists_are_those_of_the_last_complete_run(void **state)
     assert_int_equal(findings(f, MGC_FINDING_MISSING, NULL), 0);
 }
 
+/* An approval is about the list of a refused run, and a brake may have made that incomplete. */
+static void only_runs_that_judged_everything_replace_the_lists(void **state)
+{
+    static const struct {
+        enum mgc_run_result result;
+        bool complete, replaces;
+    } rows[] = {
+        {MGC_RUN_DONE, true, true},         {MGC_RUN_REFUSED, true, true},
+        {MGC_RUN_REFUSED, false, true},     {MGC_RUN_DONE, false, true},
+        {MGC_RUN_INCOMPLETE, false, false}, {MGC_RUN_FAILED, false, false},
+        {MGC_RUN_INCOMPLETE, true, false},  {MGC_RUN_FAILED, true, false},
+    };
+    struct fixture *f = *state;
+    char names[2][16] = {"", ""};
+    size_t listed = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct mgc_run run = a_run(T0 + (int64_t)i * HOUR, MGC_RUN_RUNNING, false);
+        struct mgc_finding found[2], want;
+
+        (void)snprintf(names[1 - listed], sizeof(names[0]), "of run %zu", i);
+        found[0] = a_finding(names[1 - listed], MGC_FINDING_ORPHAN);
+        found[1] = a_finding(names[1 - listed], MGC_FINDING_SUSPECT);
+        ok(f, f->c->ops->run_begin(f->c, &run, &f->err));
+        ok(f, f->c->ops->findings_add(f->c, run.id, found, 2, &f->err));
+        run.result = rows[i].result;
+        run.complete = rows[i].complete;
+        ok(f, f->c->ops->run_end(f->c, &run, &f->err));
+        if (rows[i].replaces)
+            listed = 1 - listed;
+        want = a_finding(names[listed], MGC_FINDING_ORPHAN);
+        assert_int_equal(findings(f, MGC_FINDING_ORPHAN, &want), 1);
+        want.kind = MGC_FINDING_SUSPECT;
+        assert_int_equal(findings(f, MGC_FINDING_SUSPECT, &want), 1);
+    }
+}
+
 /* ---- events ---- */
 
 static int one_event(void *arg, const struct mgc_event *got)
@@ -375,6 +412,7 @@ int main(void)
         cmocka_unit_test(complete_runs_in_a_row_are_counted),
         cmocka_unit_test(all_waits_can_start_again),
         cmocka_unit_test(the_lists_are_those_of_the_last_complete_run),
+        cmocka_unit_test(only_runs_that_judged_everything_replace_the_lists),
         cmocka_unit_test(events_are_appended_and_read_on),
         cmocka_unit_test(names_of_states_are_stable),
     };

@@ -211,6 +211,8 @@ static int host_findings(void *arg, int64_t run, const struct mgc_finding *rows,
     w->findings += count;
     if (w->findings_code < 0)
         return mgc_err_say(err, w->findings_code, "could not report");
+    if (w->finding_lost && count > 0)
+        count--;
     for (size_t i = 0; i < count && w->kept_count < ARRAY_SIZE(w->kept); i++) {
         size_t at = w->kept_count++;
 
@@ -331,7 +333,6 @@ static int host_prove(void *arg, int64_t run, const int64_t *ids, size_t count, 
 static int host_end(void *arg, const struct mgc_run *run, struct mgc_err *err)
 {
     struct world *w = arg;
-    int r;
 
     assert_int_equal(run->id, w->run);
     assert_non_null(run->digest);
@@ -343,29 +344,7 @@ static int host_end(void *arg, const struct mgc_run *run, struct mgc_err *err)
     w->ended = *run;
     if (w->end_code < 0)
         return mgc_err_say(err, w->end_code, "could not end");
-    r = w->catalog->ops->run_end(w->catalog, run, err);
-    if (run->result == MGC_RUN_DONE || run->result == MGC_RUN_REFUSED) {
-        memcpy(w->listed, w->kept, sizeof(w->kept));
-        w->listed_count = w->kept_count;
-    }
-    return r;
-}
-
-/* The list of a refused run is what its approval is about: it stays, whatever refused it. */
-static int listed(struct mgc_catalog *c, enum mgc_finding_kind kind, mgc_finding_fn *each,
-                  void *arg, struct mgc_err *err)
-{
-    struct world *w = the_world;
-    int r = 0;
-
-    (void)c;
-    (void)err;
-    for (size_t i = 0; r == 0 && i < w->listed_count; i++) {
-        w->listed[i].row.path = w->listed[i].path;
-        if (w->listed[i].row.kind == kind)
-            r = each(arg, &w->listed[i].row);
-    }
-    return r;
+    return w->catalog->ops->run_end(w->catalog, run, err);
 }
 
 static int host_purge(void *arg, const int64_t *ids, size_t count, int64_t first_us,
@@ -455,9 +434,6 @@ struct world *world_new(size_t sources)
     assert_non_null(mkdtemp(w->directory));
     spec.directory = w->directory;
     assert_int_equal(mgc_catalog_open_sqlite(&spec, &w->catalog, &w->err), 0);
-    w->ops = *w->catalog->ops;
-    w->ops.findings = listed;
-    w->catalog->ops = &w->ops;
     w->sources_count = sources;
     w->now_us = mgc_now_us() - 300 * DAY;
     w->next_ino = 1000;

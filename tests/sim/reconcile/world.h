@@ -68,7 +68,8 @@ struct world {
 
     struct mgc_brake_facts facts;
     int begin_code, flush_code, orphans_code, findings_code, move_code, heal_code, end_code;
-    int outcome_code; /* of every candidate */
+    int outcome_code;  /* of every candidate */
+    bool finding_lost; /* the last of each batch does not reach the catalog */
     int64_t moved_ids[256];
     int64_t horizons[256];
     size_t moved;
@@ -79,9 +80,8 @@ struct world {
     struct kept {
         struct mgc_finding row;
         char path[256];
-    } kept[512], listed[512]; /* of the run; of the last one that was done or refused */
-    size_t kept_count, listed_count;
-    struct mgc_catalog_ops ops; /* of the catalog, its lists replaced by `listed` */
+    } kept[512]; /* findings of the run */
+    size_t kept_count;
     int64_t purged_ids[64], purge_first_us, purge_second_us;
     size_t purged;
     bool purge_now;

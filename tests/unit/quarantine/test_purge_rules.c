@@ -56,6 +56,22 @@ static void each_reason_has_its_retention(void **state)
     }
 }
 
+/* H8: a clock that stepped forward must not end a retention. */
+static void a_clock_step_begins_the_retention_again(void **state)
+{
+    struct mgc_held held = held_as(MGC_REASON_ORPHAN);
+    struct mgc_purge_rules rules = {
+        .retention_us = 30 * DAY, .min_retention_us = 7 * DAY, .deleted_retention_us = DAY};
+
+    (void)state;
+    rules.clock_floor_us = HELD - 1; /* before it was held: nothing changes */
+    assert_int_equal(mgc_purge_due_us(&held, &rules), HELD + 30 * DAY);
+    rules.clock_floor_us = HELD + 40 * DAY;
+    assert_int_equal(mgc_purge_due_us(&held, &rules), HELD + 70 * DAY);
+    held.reason = MGC_REASON_UNLINKED;
+    assert_int_equal(mgc_purge_due_us(&held, &rules), HELD + 41 * DAY);
+}
+
 static void every_rule_refuses_at_its_edge(void **state)
 {
     /* clang-format off */
@@ -141,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_reason_has_its_retention),
+        cmocka_unit_test(a_clock_step_begins_the_retention_again),
         cmocka_unit_test(every_rule_refuses_at_its_edge),
         cmocka_unit_test(what_holds_whatever_the_proofs),
         cmocka_unit_test(what_the_application_deleted_needs_no_proof),

@@ -195,6 +195,7 @@ static void missing_paths_are_told(void **state)
         {"either and/or both", ""},
         {"docs/../docs/gone.pdf", "[docs/gone.pdf]"},
         {"docs/..", ""},
+        {"<x////docs/gone.pdf>", "[docs/gone.pdf]"},
         {"docs/gone#1.pdf", "[docs/gone#1.pdf]"},
         {"docs/gone.pdf.", "[docs/gone.pdf.][docs/gone.pdf]"},
     };
@@ -274,6 +275,29 @@ static void parts_overlap(void **state)
         done(m, &heard);
     }
     free(text);
+}
+
+/* A longer name that the edge of a part cuts is not taken for the shorter one. */
+static void edges_of_parts_are_no_edges(void **state)
+{
+    enum { WINDOW = 1024, OVERLAP = 256, SIZE = 4 * WINDOW };
+    static const char *const paths[] = {"docs/a.pdf", "a.pdf", "ocs/a", NULL};
+    static const char name[] = "mydocs/a.pdf.bak";
+    static char text[SIZE];
+
+    (void)state;
+    for (size_t at = WINDOW - 64; at < WINDOW + OVERLAP + 64; at++) {
+        struct mgc_matcher *m = make(paths, NULL, false);
+
+        m->window_bytes = WINDOW;
+        m->overlap_bytes = OVERLAP;
+        memset(text, 'n', SIZE);
+        memcpy(text + at, name, strlen(name));
+        assert_int_equal(mgc_matcher_text(m, text, SIZE, false, NULL, NULL), 0);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(mgc_matcher_marks(m, i) & MGC_MARK_STRONG, 0);
+        done(m, NULL);
+    }
 }
 
 /* Encoded mentions, as long as they may be, across the edge of a part. */
@@ -436,8 +460,7 @@ static void cost_is_linear(void **state)
         "\xe9",
         "\xc3\xa9",
         "e\xcc\x81",
-        "\x05"
-        "a/a b",
+        "\005a/a b",
         "=",
         "((",
         "\n",
@@ -499,12 +522,19 @@ static void dense_encodings_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(weak_texts_mark_weak),   cmocka_unit_test(references_are_counted_per_text),
-        cmocka_unit_test(whole_texts_are_told),   cmocka_unit_test(hits_have_a_place),
-        cmocka_unit_test(missing_paths_are_told), cmocka_unit_test(shortened_mentions_mark_few),
-        cmocka_unit_test(parts_overlap),          cmocka_unit_test(long_mentions_cross_the_edge),
-        cmocka_unit_test(twins_share_their_fate), cmocka_unit_test(bad_additions_are_refused),
-        cmocka_unit_test(cost_is_linear),         cmocka_unit_test(dense_encodings_are_bounded),
+        cmocka_unit_test(weak_texts_mark_weak),
+        cmocka_unit_test(references_are_counted_per_text),
+        cmocka_unit_test(whole_texts_are_told),
+        cmocka_unit_test(hits_have_a_place),
+        cmocka_unit_test(missing_paths_are_told),
+        cmocka_unit_test(shortened_mentions_mark_few),
+        cmocka_unit_test(parts_overlap),
+        cmocka_unit_test(edges_of_parts_are_no_edges),
+        cmocka_unit_test(long_mentions_cross_the_edge),
+        cmocka_unit_test(twins_share_their_fate),
+        cmocka_unit_test(bad_additions_are_refused),
+        cmocka_unit_test(cost_is_linear),
+        cmocka_unit_test(dense_encodings_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

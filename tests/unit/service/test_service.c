@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -202,9 +203,9 @@ static void each_op_asks_who_it_is(void **state)
         {"hello", true, true},        {"status", true, true},        {"flush", true, true},
         {"scan", true, false},        {"run.begin", true, false},    {"run.writers", true, false},
         {"run.orphans", true, false}, {"run.findings", true, false}, {"run.move", true, false},
-        {"run.heal", true, false},    {"run.prove", true, false},    {"run.end", true, false},
-        {"purge", false, false},      {"restore", false, false},     {"hold", false, false},
-        {"resume", false, false},     {"stop", false, false},
+        {"run.heal", true, false},    {"approve", false, false},     {"run.prove", true, false},
+        {"run.end", true, false},     {"purge", false, false},       {"restore", false, false},
+        {"hold", false, false},       {"resume", false, false},      {"stop", false, false},
     };
 
     (void)state;
@@ -280,25 +281,89 @@ static void limits_hold_whoever_asks(void **state)
     assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
 }
 
-static void an_approval_lifts_the_limit_once(void **state)
+static int approve(const struct mgc_peer *peer, const char *digest)
 {
-    int64_t fine = shifted_now(NULL) - 2 * DAY_US, run;
+    return call(peer, json_pack("{s:s,s:s}", "op", "approve", "digest", digest), NULL);
+}
+
+static int refuse(const struct mgc_peer *peer, const char *digest, int candidates)
+{
+    int64_t run = begin(peer, true, "", NULL);
+
+    return call(peer,
+                json_pack("{s:s,s:I,s:{s:i,s:b,s:s,s:s,s:i}}", "op", "run.end", "run",
+                          (json_int_t)run, "run_row", "result", MGC_RUN_REFUSED, "complete", 1,
+                          "digest", digest, "refusal", "too many", "candidates", candidates),
+                NULL);
+}
+
+/* How many files a run with this approval may move: 0 when not even one. */
+static int allowed(const char *digest)
+{
+    int64_t run = begin(&web, true, digest, NULL), fine = shifted_now(NULL) - 2 * DAY_US;
+    int most = 0;
+
+    assert_true(run > 0);
+    for (int n = 1; n <= 6; n++)
+        if (call(&web, move_request(run, (size_t)n, fine), NULL) == 0)
+            most = n;
+    assert_int_equal(end(&web, run, MGC_RUN_INCOMPLETE, ""), 0);
+    return most;
+}
+
+static void an_approval_is_an_operators_for_one_run_and_its_number(void **state)
+{
+    static const char digest[] = "00112233445566ff";
 
     (void)state;
     F.conf->reconcile.max_files = 1;
-    run = begin(&root, true, "", NULL);
-    assert_int_equal(end(&root, run, MGC_RUN_REFUSED, "00112233445566ff"), 0);
+    assert_int_equal(refuse(&web, digest, 4), 0);
+    assert_int_equal(allowed(digest), 1); /* nobody has approved it */
+    assert_int_equal(approve(&web, digest), MGC_E_REFUSED);
+    assert_int_equal(approve(&root, "ffffffffffffffff"), MGC_E_REFUSED);
+    assert_int_equal(allowed(digest), 1);
+    assert_int_equal(approve(&root, digest), 0);
+    assert_int_equal(allowed("ffffffffffffffff"), 1); /* not the digest that was approved */
+    assert_int_equal(allowed(digest), 4);
+    assert_int_equal(allowed(digest), 1); /* spent */
+}
 
-    run = begin(&root, true, "ffffffffffffffff", NULL); /* not the digest of any run */
-    assert_int_equal(call(&root, move_request(run, 2, fine), NULL), MGC_E_REFUSED);
-    assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
+static void an_approval_ends_with_the_next_run_that_judges(void **state)
+{
+    int64_t run;
 
-    run = begin(&root, true, "00112233445566ff", NULL);
-    assert_int_equal(call(&root, move_request(run, 2, fine), NULL), 0);
-    assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
+    (void)state;
+    F.conf->reconcile.max_files = 1;
+    assert_int_equal(refuse(&web, "00112233445566ff", 4), 0);
+    assert_int_equal(approve(&root, "00112233445566ff"), 0);
+    run = begin(&web, false, "", NULL);
+    assert_int_equal(end(&web, run, MGC_RUN_DONE, ""), 0);
+    assert_int_equal(allowed("00112233445566ff"), 1);
+    assert_int_equal(approve(&root, "00112233445566ff"), MGC_E_REFUSED);
+}
 
-    run = begin(&root, true, "00112233445566ff", NULL); /* spent */
-    assert_int_equal(call(&root, move_request(run, 2, fine), NULL), MGC_E_REFUSED);
+/* H8 again: what was held before the step is held for its whole retention after it. */
+static void a_clock_step_moves_the_floor_of_purges(void **state)
+{
+    (void)state;
+    F.conf->quarantine.retention_us = DAY_US;
+    assert_int_equal(call(&root, json_pack("{s:s,s:[]}", "op", "purge", "ids"), NULL), 0);
+    assert_int_equal(mgc_catalog_meta(mgc_service_catalog(F.service), MGC_META_CLOCK_FLOOR, 0), 0);
+    F.shift_us += 40 * DAY_US;
+    assert_int_equal(call(&root, json_pack("{s:s,s:[]}", "op", "purge", "ids"), NULL), 0);
+    assert_true(mgc_catalog_meta(mgc_service_catalog(F.service), MGC_META_CLOCK_FLOOR, 0) >
+                shifted_now(NULL) - HOUR_US);
+}
+
+static void only_an_applied_run_heals(void **state)
+{
+    int64_t run = begin(&web, false, "", NULL);
+
+    (void)state;
+    assert_int_equal(
+        call(&web, json_pack("{s:s,s:I,s:i}", "op", "run.heal", "run", (json_int_t)run, "id", 1),
+             NULL),
+        MGC_E_REFUSED);
 }
 
 static void a_hold_stops_moves_and_purges(void **state)
@@ -373,6 +438,37 @@ static void a_start_before_the_last_event_or_long_after_restarts_every_wait(void
     assert_true(stepped());
 }
 
+static void copy_catalog(const char *from, const char *to)
+{
+    char command[256];
+    pid_t child = fork();
+
+    if (child == 0) {
+        (void)snprintf(command, sizeof(command), "rm -rf %s/%s && cp -a %s/%s %s/%s", F.dir, to,
+                       F.dir, from, F.dir, to);
+        (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+/* G6: a run of yesterday's catalog must not be taken for the last one. */
+static void an_older_copy_of_the_catalog_restarts_every_wait(void **state)
+{
+    (void)state;
+    assert_false(stepped());
+    assert_int_equal(mgc_service_close(F.service, &F.err), 0);
+    copy_catalog("catalog", "copy");
+    open_service();
+    assert_false(stepped()); /* the copy does not know this run */
+    assert_int_equal(mgc_service_close(F.service, &F.err), 0);
+    copy_catalog("copy", "catalog");
+    open_service();
+    assert_true(stepped());
+    assert_true(mgc_catalog_meta(mgc_service_catalog(F.service), MGC_META_OPENED_FLOOR, 0) >
+                shifted_now(NULL) - HOUR_US);
+}
+
 /* H10: the disk with the tree was swapped or is not mounted. */
 static void another_tree_under_the_catalog_is_refused(void **state)
 {
@@ -408,11 +504,18 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_run_whose_connection_goes_has_failed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(limits_hold_whoever_asks, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_approval_lifts_the_limit_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_approval_is_an_operators_for_one_run_and_its_number,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_approval_ends_with_the_next_run_that_judges, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_clock_step_moves_the_floor_of_purges, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_an_applied_run_heals, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_hold_stops_moves_and_purges, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_clock_step_restarts_every_wait, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             a_start_before_the_last_event_or_long_after_restarts_every_wait, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_older_copy_of_the_catalog_restarts_every_wait, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(another_tree_under_the_catalog_is_refused, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(ids_are_not_spent_by_restarts, set_up, tear_down),
