@@ -63,6 +63,7 @@ const char *mgc_brake_name(enum mgc_brake b)
 struct hits {
     struct mgc_brake_hit *rows;
     size_t count, max;
+    size_t source; /* the one being judged */
 };
 
 static void hit(struct hits *hits, enum mgc_brake brake, const char *format, ...) MGC_PRINTF(3, 4);
@@ -76,6 +77,7 @@ static void hit(struct hits *hits, enum mgc_brake brake, const char *format, ...
     row = &hits->rows[hits->count++];
     memset(row, 0, sizeof(*row)); /* the digest reads the text only, but never stale bytes */
     row->brake = brake;
+    row->source = hits->source;
     va_start(args, format);
     (void)vsnprintf(row->text, sizeof(row->text), format, args);
     va_end(args);
@@ -192,17 +194,20 @@ static void judge_whole(struct hits *hits, enum mgc_brake brake,
 size_t mgc_brakes(const struct mgc_brake_facts *facts, const struct mgc_brake_limits *limits,
                   struct mgc_brake_hit *hits, size_t max)
 {
-    struct hits out = {hits, 0, max};
+    struct hits out = {hits, 0, max, MGC_BRAKE_WHOLE};
 
     for (unsigned b = 0; b < MGC_BRAKE_COUNT; b++) {
         enum mgc_brake brake = (enum mgc_brake)b;
 
         for (size_t i = 0; i < facts->sources_count; i++) {
             const struct mgc_brake_source *s = &facts->sources[i];
+
+            out.source = i;
             if (brake == MGC_BRAKE_NO_REFERENCES && facts->entries > 0 && s->references <= 0)
                 hit(&out, brake, "%s: mentions no file at all", s->name);
             judge_source(&out, brake, s, limits);
         }
+        out.source = MGC_BRAKE_WHOLE;
         judge_size(&out, brake, facts, limits);
         if (brake == MGC_BRAKE_CONTROL)
             judge_control(&out, facts, limits);

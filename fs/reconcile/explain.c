@@ -11,6 +11,7 @@ struct target {
     int64_t entry_id; /* 0: held */
     int64_t held_id;
     uint32_t index, index_now;
+    struct mgc_candidate judged;
     struct mgc_explanation *out;
 };
 
@@ -109,6 +110,7 @@ static int judge(struct mgc_work *w, const struct mgc_step *step, struct mgc_err
     (void)err;
     if (step->entry->id != t->entry_id)
         return 0;
+    t->judged = (struct mgc_candidate){.entry_id = step->entry->id, .id = step->entry->file_id};
     mgc_work_facts(w, step, &t->out->facts);
     t->out->verdict = mgc_verdict_of(&t->out->facts, &w->terms, &t->out->why);
     return 0;
@@ -125,6 +127,22 @@ static void judge_held(struct mgc_work *w, struct target *t)
     t->out->facts.near_miss = (marks & MGC_MARK_NEAR) != 0;
     t->out->facts.shortened = (marks & MGC_MARK_SHORT) != 0;
     t->out->verdict = t->out->facts.referenced ? MGC_VERDICT_REFERENCED : MGC_VERDICT_CANDIDATE;
+}
+
+/* As a run does: what would be moved is looked for under another path (H6). */
+static int judge_twins(struct mgc_work *w, struct target *t, struct mgc_err *err)
+{
+    bool shared = false;
+    int r;
+
+    if (t->out->verdict != MGC_VERDICT_CANDIDATE)
+        return 0;
+    r = mgc_work_twins(w, &t->judged, 1, &shared, err);
+    if (r == 0 && shared) {
+        t->out->verdict = MGC_VERDICT_KEPT;
+        t->out->why = MGC_WHY_ALIAS;
+    }
+    return r;
 }
 
 static int explain(struct mgc_work *w, struct target *t, struct mgc_err *err)
@@ -153,6 +171,9 @@ static int explain(struct mgc_work *w, struct target *t, struct mgc_err *err)
     r = mgc_work_settle_short(w, err);
     if (r < 0)
         return r;
+    /* A run would end here; the answer is provisional. */
+    if (mgc_work_links(w, NULL) < 0)
+        t->out->complete = false;
     mgc_work_mark_dirs(w);
     if (t->entry_id == 0) {
         judge_held(w, t);
@@ -160,7 +181,8 @@ static int explain(struct mgc_work *w, struct target *t, struct mgc_err *err)
     }
     t->out->verdict = MGC_VERDICT_KEPT; /* of an entry without a usable path */
     t->out->why = MGC_WHY_UNMOVABLE;
-    return mgc_work_walk(w, "verdicts", judge, err);
+    r = mgc_work_walk(w, "verdicts", judge, err);
+    return r == 0 ? judge_twins(w, t, err) : r;
 }
 
 int mgc_run_explain(const struct mgc_explain_spec *spec, struct mgc_explanation *ret,

@@ -1,11 +1,21 @@
 /*
  * run_brakes.c -- facts for the brakes, approval, and what a refusal leaves open.
  *
- * An approval names the digest of the last run that was done or refused.  It lifts the brakes that
- * run met, where they may be lifted, and bounds the candidates to that run's: the findings of the
- * catalog are that set, and its own digest, stored with the run, shows that they still are.
+ * An approval names the digest of the last run that was done or refused.  It bounds the candidates
+ * to that run's: the findings of the catalog are that set, and its own digest, stored with the run,
+ * shows that they still are.
+ *
+ *   P1  A brake on size is lifted for the files of that set.  Any other is lifted only where it
+ *       says today what it said in the refused run: the same database, the same fall.
+ *   P2  All or nothing: a run with one brake left is refused by all it met, so that the digest it
+ *       prints is about all of them.  Only a run that is not refused pins what was approved.
  */
 #include "fs/reconcile/run_priv.h"
+
+static bool approving(const struct mgc_work *w)
+{
+    return w->approve != NULL && w->approve[0] != '\0';
+}
 
 static int take_approved(void *arg, const struct mgc_finding *finding)
 {
@@ -42,7 +52,7 @@ int mgc_work_load_approved(struct mgc_work *w, struct mgc_err *err)
     char set[17];
     int r;
 
-    if (w->approve == NULL || w->approve[0] == '\0')
+    if (!approving(w))
         return 0;
     if (w->past.last_digest[0] == '\0' || strcmp(w->past.last_digest, w->approve) != 0)
         return stale(w, "it is not the digest of the last run", err);
@@ -61,7 +71,6 @@ int mgc_work_load_approved(struct mgc_work *w, struct mgc_err *err)
     mgc_brakes_digest(NULL, 0, w->approved, w->approved_count, set);
     if (strcmp(set, w->past.last_set) != 0)
         return stale(w, "the list of its files is no longer there", err);
-    w->approved_brakes = w->past.last_brakes;
     return 0;
 }
 
@@ -74,19 +83,10 @@ static bool approved_id(const struct mgc_work *w, int64_t id)
 /* Those of the set that are still candidates; the rest stay for another run. */
 static void restrict_to_approved(struct mgc_work *w)
 {
-    size_t kept = 0;
-
-    if (w->approve == NULL || w->approve[0] == '\0')
-        return;
-    for (size_t i = 0; i < w->candidates_count; i++) {
-        if (!approved_id(w, w->candidates[i].entry_id)) {
-            free((void *)(uintptr_t)w->candidates[i].path);
-            continue;
-        }
-        w->candidate_sizes[kept] = w->candidate_sizes[i];
-        w->candidates[kept++] = w->candidates[i];
-    }
-    w->candidates_count = kept;
+    for (size_t i = 0; i < w->candidates_count; i++)
+        if (!approved_id(w, w->candidates[i].entry_id))
+            mgc_work_unmake_candidate(w, i);
+    mgc_work_settle_candidates(w);
 }
 
 static int gather(struct mgc_work *w, struct mgc_brake_source **ret_sources, struct mgc_err *err)
@@ -114,7 +114,22 @@ static int gather(struct mgc_work *w, struct mgc_brake_source **ret_sources, str
     return 0;
 }
 
-static int evaluate(struct mgc_work *w, struct mgc_err *err)
+static void add_size(const struct mgc_work *w, bool approved_only, struct mgc_brake_facts *facts)
+{
+    facts->candidates = facts->candidate_bytes = 0;
+    for (size_t i = 0; i < w->candidates_count; i++) {
+        if (approved_only && !approved_id(w, w->candidates[i].entry_id))
+            continue;
+        facts->candidates++;
+        if (w->candidate_sizes[i] > 0 &&
+            __builtin_add_overflow(facts->candidate_bytes, w->candidate_sizes[i],
+                                   &facts->candidate_bytes))
+            facts->candidate_bytes = INT64_MAX;
+    }
+}
+
+/* approved_only: size is judged by the candidates of the approved set. */
+static int evaluate(struct mgc_work *w, bool approved_only, struct mgc_err *err)
 {
     const struct mgc_brake_limits limits = {
         .max_files = w->conf->reconcile.max_files,
@@ -132,13 +147,7 @@ static int evaluate(struct mgc_work *w, struct mgc_err *err)
     facts.sources = sources;
     facts.sources_count = w->sources_count;
     facts.entries = w->run.files;
-    facts.candidates = (int64_t)w->candidates_count;
-    facts.candidate_bytes = 0;
-    for (size_t i = 0; i < w->candidates_count; i++)
-        if (w->candidate_sizes[i] > 0 &&
-            __builtin_add_overflow(facts.candidate_bytes, w->candidate_sizes[i],
-                                   &facts.candidate_bytes))
-            facts.candidate_bytes = INT64_MAX;
+    add_size(w, approved_only, &facts);
     facts.recent = w->recent;
     facts.recent_referenced = w->recent_referenced;
     facts.complete_runs = w->past.complete_runs;
@@ -158,22 +167,58 @@ static bool has_hit(const struct mgc_work *w, enum mgc_brake brake)
     return false;
 }
 
-/* Takes the lifted ones out of the list. */
-static void lift(struct mgc_work *w)
+static bool met_before(const struct mgc_work *w, const struct mgc_brake_hit *hit)
 {
-    size_t kept = 0;
+    const json_t *texts = json_object_get(w->past.last, "texts");
+    const json_t *name;
+    size_t i;
 
-    for (size_t i = 0; i < w->hits_count; i++) {
-        enum mgc_brake brake = w->hits[i].brake;
-        bool lifted =
-            mgc_brake_approvable(brake) && (w->approved_brakes & (UINT32_C(1) << brake)) != 0;
+    json_array_foreach(json_object_get(w->past.last, "brakes"), i, name)
+    {
+        const char *text = json_string_value(json_array_get(texts, i));
 
-        if (!lifted)
-            w->hits[kept++] = w->hits[i];
-        for (size_t k = 0; lifted && brake == MGC_BRAKE_IDENTITY && k < w->sources_count; k++)
-            w->sources[k].accepted = true;
+        if (!json_is_string(name) ||
+            strcmp(json_string_value(name), mgc_brake_name(hit->brake)) != 0)
+            continue;
+        if (mgc_brake_is_size(hit->brake) || mgc_state_same(text, hit->text))
+            return true;
     }
-    w->hits_count = kept;
+    return false;
+}
+
+/* P1 */
+static bool lifted(const struct mgc_work *w, const struct mgc_brake_hit *hit)
+{
+    if (!mgc_brake_approvable(hit->brake) || !met_before(w, hit))
+        return false;
+    /* Its text says which way a database went, not how far. */
+    return hit->brake != MGC_BRAKE_IDENTITY || mgc_work_as_refused(w, &w->sources[hit->source]);
+}
+
+static bool all_lifted(const struct mgc_work *w)
+{
+    bool all = w->hits_count < MGC_WORK_HITS; /* else there may be more than are listed */
+
+    for (size_t i = 0; i < w->hits_count; i++)
+        all = all && lifted(w, &w->hits[i]);
+    return all;
+}
+
+/* P2 */
+static int act_on_approval(struct mgc_work *w, struct mgc_err *err)
+{
+    int r = evaluate(w, true, err);
+
+    if (r < 0)
+        return r;
+    if (!all_lifted(w))
+        return evaluate(w, false, err);
+    for (size_t i = 0; i < w->hits_count; i++)
+        if (w->hits[i].brake == MGC_BRAKE_IDENTITY)
+            w->sources[w->hits[i].source].accepted = true;
+    w->hits_count = 0;
+    restrict_to_approved(w);
+    return 0;
 }
 
 /* Over all candidates, also where an approval left some out: they are what the findings list. */
@@ -217,11 +262,9 @@ int mgc_work_brakes(struct mgc_work *w, struct mgc_err *err)
     if (r < 0)
         return r;
     mgc_work_check_tables(w);
-    restrict_to_approved(w);
-    r = evaluate(w, err);
+    r = approving(w) ? act_on_approval(w, err) : evaluate(w, false, err);
     if (r < 0)
         return r;
-    lift(w);
     if (w->hits_count > 0)
         mgc_brakes_digest(w->hits, w->hits_count, ids, count, w->digest);
     conclude(w);
@@ -245,7 +288,7 @@ int mgc_work_doubt(struct mgc_work *w, struct mgc_err *err)
     }
     w->run.files = (int64_t)w->records_count + (int64_t)w->held_count;
     mgc_work_check_tables(w);
-    r = evaluate(w, err);
+    r = evaluate(w, false, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < w->hits_count; i++) {

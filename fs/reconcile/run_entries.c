@@ -199,6 +199,38 @@ static int walk_row(struct mgc_work *w, struct walk *k, const struct mgc_entry *
     return each(w, &step, err);
 }
 
+int mgc_work_rows(struct mgc_work *w, mgc_row_fn *each, void *arg, struct mgc_err *err)
+{
+    struct page p;
+    int64_t after = 0;
+    int r = page_init(&p, err);
+
+    while (r == 0) {
+        r = page_read(&p, w->catalog, after, err);
+        if (r < 0 || p.count == 0)
+            break;
+        for (size_t i = 0; r == 0 && i < p.count; i++)
+            r = each(arg, &p.rows[i], err);
+        after = p.rows[p.count - 1].id;
+    }
+    page_done(&p);
+    return r;
+}
+
+struct mgc_record *mgc_work_record(struct mgc_work *w, int64_t id)
+{
+    size_t low = 0, high = w->records_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (w->records[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < w->records_count && w->records[low].id == id ? &w->records[low] : NULL;
+}
+
 int mgc_work_walk(struct mgc_work *w, const char *phase, mgc_step_fn *each, struct mgc_err *err)
 {
     struct walk *k = calloc(1, sizeof(*k)); /* holds a path: too large for a small stack */

@@ -156,6 +156,19 @@ static bool one_run_is_enough(const struct mgc_work *w)
     return w->sources_count == 1 && w->conf->reconcile.confirmations <= 1;
 }
 
+/* Opens closer together than open_resolution are one: the last may be that much later. */
+static int64_t hot_for_us(const struct mgc_conf *conf)
+{
+    int64_t wait_us;
+
+    if (conf->reconcile.hot_for_us <= 0)
+        return conf->reconcile.hot_for_us;
+    if (__builtin_add_overflow(conf->reconcile.hot_for_us, conf->catalog.open_resolution_us,
+                               &wait_us))
+        return INT64_MAX;
+    return wait_us;
+}
+
 int mgc_work_horizon(struct mgc_work *w, struct mgc_err *err)
 {
     mgc_autofree struct mgc_horizon_view *views = calloc(w->sources_count, sizeof(*views));
@@ -173,7 +186,7 @@ int mgc_work_horizon(struct mgc_work *w, struct mgc_err *err)
         .now_us = w->run.t0_us,
         .horizon_us =
             mgc_horizon_us(views, w->sources_count, w->run.t0_us, w->conf->reconcile.grace_us),
-        .hot_for_us = w->conf->reconcile.hot_for_us,
+        .hot_for_us = hot_for_us(w->conf),
         .confirmations = w->conf->reconcile.confirmations,
         .confirm_over_us = w->conf->reconcile.confirm_over_us,
         .several_sources = w->sources_count > 1,

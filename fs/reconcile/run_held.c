@@ -146,9 +146,38 @@ static bool needed(struct mgc_work *w, const struct mgc_work_held *h)
     return !occupied(w, h);
 }
 
+/* No later call can do better: the other side is gone, or we are out of memory. */
+static bool ends_the_run(int code)
+{
+    switch (code) {
+    case MGC_E_NO_DAEMON:
+    case MGC_E_PROTOCOL:
+    case -EPIPE:
+    case -ECONNRESET:
+    case -ECONNREFUSED:
+    case -ENOTCONN:
+    case -EBADF:
+    case -ENOMEM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One file that cannot be put back stays held, and stops neither the others nor later runs. */
+static void note_fault(struct mgc_work *w, const struct mgc_work_held *h, const struct mgc_err *why,
+                       int64_t faults)
+{
+    w->failed++;
+    if (faults <= MGC_WORK_FAULTS_SAID)
+        mgc_work_notice(w, "held file %" PRId64 " '%s' could not be put back: %s", h->row.id,
+                        MGC_SHOW(h->row.path), why->text);
+}
+
 int mgc_work_heal(struct mgc_work *w, struct mgc_err *err)
 {
     enum mgc_conf_heal mode = w->conf->quarantine.heal;
+    int64_t faults = 0;
 
     if (!w->heal_allowed)
         return 0;
@@ -171,11 +200,17 @@ int mgc_work_heal(struct mgc_work *w, struct mgc_err *err)
             continue;
         }
         /* Restored, purged or replaced meanwhile: the file is not ours to put back any more. */
-        if (r != -EEXIST && r != -ENOENT && r != -ESTALE) {
+        if (r == -EEXIST || r == -ENOENT || r == -ESTALE)
+            continue;
+        if (ends_the_run(r)) {
             mgc_err_copy(err, &why);
             return r;
         }
+        note_fault(w, h, &why, ++faults);
     }
+    if (faults > MGC_WORK_FAULTS_SAID)
+        mgc_work_notice(w, "%" PRId64 " more held files could not be put back",
+                        faults - MGC_WORK_FAULTS_SAID);
     return 0;
 }
 

@@ -12,6 +12,9 @@
  */
 #include "fs/reconcile/run_priv.h"
 
+#include <inttypes.h>
+#include <xxhash.h>
+
 #include "fs/reconcile/horizon_priv.h"
 
 struct history {
@@ -94,23 +97,16 @@ static int take_complete(struct mgc_work *w, const struct mgc_run *run, json_t *
     return 0;
 }
 
-static void take_last(struct mgc_work_past *past, const struct mgc_run *run, const json_t *root)
+static void take_last(struct mgc_work_past *past, const struct mgc_run *run, json_t *root)
 {
     const char *set = json_string_value(json_object_get(root, "set"));
-    const json_t *name;
-    size_t i;
 
     past->seen_last = true;
     if (run->result != MGC_RUN_REFUSED || run->digest == NULL || set == NULL)
         return;
     (void)snprintf(past->last_digest, sizeof(past->last_digest), "%s", run->digest);
     (void)snprintf(past->last_set, sizeof(past->last_set), "%s", set);
-    json_array_foreach(
-        json_object_get(root, "brakes"), i,
-        name) for (unsigned b = 0; b < MGC_BRAKE_COUNT;
-                   b++) if (json_is_string(name) &&
-                            strcmp(json_string_value(name), mgc_brake_name((enum mgc_brake)b)) == 0)
-        past->last_brakes |= UINT32_C(1) << b;
+    past->last = json_incref(root);
 }
 
 static int take(void *arg, const struct mgc_run *run)
@@ -170,45 +166,71 @@ void mgc_work_done_history(struct mgc_work *w)
     free(w->past.matcher);
     for (size_t i = 0; i < w->past.fences_count; i++)
         json_decref(w->past.fences[i].sources);
+    json_decref(w->past.last);
     w->past.fences_count = 0;
     w->past.matcher = NULL;
+    w->past.last = NULL;
 }
 
-/* Both as they stand in the JSON. */
-static bool same_text(const char *stored, const char *bytes)
+/* Short enough for a brake's text, and another text for another database all the same. */
+static const char *brief(const char *identity, char *out, size_t out_bytes)
 {
-    json_t *text = mgc_state_text(bytes);
-    const char *now = json_string_value(text);
-    bool same = now != NULL && stored != NULL && strcmp(stored, now) == 0;
+    size_t bytes = strlen(identity);
 
-    json_decref(text);
-    return same;
+    if (bytes < out_bytes)
+        (void)snprintf(out, out_bytes, "%s", identity);
+    else
+        (void)snprintf(out, out_bytes, "%.32s~%016" PRIx64, identity,
+                       (uint64_t)XXH3_64bits(identity, bytes));
+    return out;
+}
+
+/*
+ * What is seen now and which way it went, but no figure that moves on while the database is in
+ * use: an approval must find the same text again, and only while it is about the same.
+ */
+static void check_source(struct mgc_work_source *s)
+{
+    const struct mgc_source_view *v = &s->view;
+    char now[64], was[64];
+
+    (void)brief(v->identity, now, sizeof(now));
+    if (s->pinned && !mgc_state_same(s->pin_identity, v->identity)) {
+        s->identity_changed = true;
+        (void)snprintf(s->detail, sizeof(s->detail), "is %s, was %s", now,
+                       brief(s->pin_identity, was, sizeof(was)));
+    } else if (s->pinned && s->pin_progress >= 0 &&
+               (v->progress < 0 || v->progress < s->pin_progress)) {
+        s->went_back = true;
+        (void)snprintf(s->detail, sizeof(s->detail), "%s, progress is %s %lld", now,
+                       v->progress < 0 ? "not told any more after" : "less than",
+                       (long long)s->pin_progress);
+    } else if (s->pinned && mgc_position_went_back(s->pin_position, v->position)) {
+        s->went_back = true;
+        (void)snprintf(s->detail, sizeof(s->detail), "%s, position is before %.48s", now,
+                       s->pin_position);
+    }
+    s->accepted = !s->identity_changed && !s->went_back;
 }
 
 void mgc_work_check_identity(struct mgc_work *w)
 {
-    for (size_t i = 0; i < w->sources_count; i++) {
-        struct mgc_work_source *s = &w->sources[i];
-        const struct mgc_source_view *v = &s->view;
+    for (size_t i = 0; i < w->sources_count; i++)
+        if (w->sources[i].viewed) /* explain goes on without it */
+            check_source(&w->sources[i]);
+}
 
-        if (!s->viewed) /* explain goes on without it */
-            continue;
-        if (s->pinned && !same_text(s->pin_identity, v->identity)) {
-            s->identity_changed = true;
-            (void)snprintf(s->detail, sizeof(s->detail), "was %s, is %s", s->pin_identity,
-                           v->identity);
-        } else if (s->pinned && s->pin_progress >= 0 &&
-                   (v->progress < 0 || v->progress < s->pin_progress)) {
-            s->went_back = true;
-            (void)snprintf(s->detail, sizeof(s->detail), "progress %lld after %lld",
-                           (long long)v->progress, (long long)s->pin_progress);
-        } else if (s->pinned && mgc_position_went_back(s->pin_position, v->position)) {
-            s->went_back = true;
-            (void)snprintf(s->detail, sizeof(s->detail), "position %.60s after %.60s", v->position,
-                           s->pin_position);
-        }
-        s->accepted = !s->identity_changed && !s->went_back;
-    }
+bool mgc_work_as_refused(const struct mgc_work *w, const struct mgc_work_source *s)
+{
+    const json_t *state =
+        json_object_get(json_object_get(w->past.last, "sources"), s->source->name);
+    const char *position = json_string_value(json_object_get(state, "position"));
+
+    if (!s->viewed ||
+        !mgc_state_same(json_string_value(json_object_get(state, "identity")), s->view.identity))
+        return false;
+    return s->view.progress >= number(state, "progress", INT64_MAX) && position != NULL &&
+           !mgc_position_went_back(position, s->view.position);
 }
 
 static bool has(const json_t *names, const char *name)

@@ -57,43 +57,22 @@ static int open_look(struct mgc_work *w, struct look *look, struct mgc_err *err)
     return r == 0 ? mgc_matcher_seal(look->matcher, err) : r;
 }
 
-static struct mgc_record *record_of(struct mgc_work *w, int64_t id)
-{
-    size_t low = 0, high = w->records_count;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (w->records[middle].id < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < w->records_count && w->records[low].id == id ? &w->records[low] : NULL;
-}
-
 static void drop_found(struct mgc_work *w, const struct look *look)
 {
-    size_t kept = 0;
-
     for (size_t i = 0; i < w->candidates_count; i++) {
-        struct mgc_candidate *c = &w->candidates[i];
+        struct mgc_record *record = mgc_work_record(w, w->candidates[i].entry_id);
 
-        if ((mgc_matcher_marks(look->matcher, (uint32_t)i) & MGC_MARK_STRONG) != 0) {
-            struct mgc_record *record = record_of(w, c->entry_id);
-
-            if (record != NULL) {
-                record->verdict = MGC_VERDICT_REFERENCED;
-                record->counts = false;
-            }
-            w->run.candidates--;
-            w->run.referenced++;
-            free((void *)(uintptr_t)c->path);
+        if ((mgc_matcher_marks(look->matcher, (uint32_t)i) & MGC_MARK_STRONG) == 0)
             continue;
+        if (record != NULL) {
+            record->verdict = MGC_VERDICT_REFERENCED;
+            record->counts = false;
         }
-        w->candidate_sizes[kept] = w->candidate_sizes[i];
-        w->candidates[kept++] = *c;
+        w->run.candidates--;
+        w->run.referenced++;
+        mgc_work_unmake_candidate(w, i);
     }
-    w->candidates_count = kept;
+    mgc_work_settle_candidates(w);
 }
 
 int mgc_work_second_look(struct mgc_work *w, struct mgc_err *err)
@@ -122,7 +101,7 @@ int mgc_work_second_look(struct mgc_work *w, struct mgc_err *err)
 static void take_outcome(struct mgc_work *w, const struct mgc_candidate *c,
                          const struct mgc_move_outcome *outcome)
 {
-    struct mgc_record *record = record_of(w, c->entry_id);
+    struct mgc_record *record = mgc_work_record(w, c->entry_id);
 
     switch (outcome->code) {
     case 0:

@@ -25,6 +25,7 @@ enum {
     MGC_WORK_AROUND = 120,       /* bytes of text shown around a mention */
     MGC_WORK_HITS = 256,         /* brakes of one run: 64 sources, a few each */
     MGC_WORK_CONTROL_RUNS = 10,  /* complete runs that make a history */
+    MGC_WORK_FAULTS_SAID = 10,   /* faults of single files told one by one */
 };
 #define MGC_NO_INDEX UINT32_MAX
 
@@ -40,6 +41,8 @@ struct mgc_dir_row {
     bool has_reference;    /* something in its subtree is referenced */
     bool manifest;         /* a referenced manifest lies directly in it */
     bool suspect;          /* it or one above is mentioned by itself, and nothing in that one is */
+    bool target;           /* a link leads here */
+    bool aliased;          /* a link leads here or to one above: everything has another path */
 };
 struct mgc_dirs {
     struct mgc_dir_row *rows; /* ids ascending */
@@ -62,8 +65,9 @@ struct mgc_record {
     int64_t id;
     uint32_t dir; /* row of the directories as loaded */
     uint8_t verdict, why;
-    bool manifest;
-    bool counts; /* an orphan whose confirmations advance */
+    bool manifest : 1;
+    bool counts : 1; /* an orphan whose confirmations advance */
+    bool alias : 1;  /* a link leads here, or it is a link that leads into the tree */
 };
 struct mgc_step {
     const struct mgc_entry *entry; /* as it is now */
@@ -104,7 +108,7 @@ struct mgc_work_past {
     int64_t recent, recent_referenced; /* sums over them, for the positive control */
     bool seen_last;                    /* newest run that was done or refused: */
     char last_digest[17], last_set[17];
-    uint32_t last_brakes; /* bit per enum mgc_brake */
+    json_t *last; /* what it left, when it was refused: its brakes, their texts, its sources */
     struct mgc_work_fence fences[MGC_WORK_FENCES];
     size_t fences_count;
 };
@@ -160,8 +164,7 @@ struct mgc_work {
     bool quiet; /* what there is to notice has been said */
     bool apply, refused, heal_allowed;
     bool advance; /* this run counts as a confirmation for its orphans */
-    const char *approve;
-    uint32_t approved_brakes;
+    const char *approve; /* digest, NULL: none */
     int64_t *approved;
     size_t approved_count, approved_capacity;
     struct mgc_candidate *candidates; /* paths are the work's */
@@ -193,6 +196,21 @@ typedef int mgc_step_fn(struct mgc_work *w, const struct mgc_step *step, struct 
 /* Every recorded entry that is still there, as the catalog knows it now. */
 MGC_MUST_CHECK int mgc_work_walk(struct mgc_work *w, const char *phase, mgc_step_fn *each,
                                  struct mgc_err *err);
+/* Every row of the catalog as it is, also what came after the load.  The catalog may be asked. */
+typedef int mgc_row_fn(void *arg, const struct mgc_entry *entry, struct mgc_err *err);
+MGC_MUST_CHECK int mgc_work_rows(struct mgc_work *w, mgc_row_fn *each, void *arg,
+                                 struct mgc_err *err);
+/* The record of an entry, NULL: it came after the load. */
+struct mgc_record *mgc_work_record(struct mgc_work *w, int64_t id);
+
+/* run_aliases.c */
+/* Marks what links lead to (H6).  MGC_E_INCOMPLETE: where one leads cannot be told. */
+MGC_MUST_CHECK int mgc_work_links(struct mgc_work *w, struct mgc_err *err);
+/* ret_shared[i]: another entry has the inode of rows[i].  Untouched where none has. */
+MGC_MUST_CHECK int mgc_work_twins(struct mgc_work *w, const struct mgc_candidate *rows,
+                                  size_t count, bool *ret_shared, struct mgc_err *err);
+/* Candidates whose inode another entry has too become kept. */
+MGC_MUST_CHECK int mgc_work_keep_twins(struct mgc_work *w, struct mgc_err *err);
 
 /* run_held.c */
 MGC_MUST_CHECK int mgc_work_load_held(struct mgc_work *w, uint32_t *next_index,
@@ -230,6 +248,8 @@ MGC_MUST_CHECK int mgc_work_history(struct mgc_work *w, struct mgc_err *err);
 void mgc_work_check_identity(struct mgc_work *w);
 /* Sets new_table and changed after the scans. */
 void mgc_work_check_tables(struct mgc_work *w);
+/* True where the source is what it was in the refused run that an approval is about, or later. */
+bool mgc_work_as_refused(const struct mgc_work *w, const struct mgc_work_source *s);
 void mgc_work_done_history(struct mgc_work *w);
 /* run_state.c: the JSON stored with a run */
 MGC_MUST_CHECK int mgc_work_state(const struct mgc_work *w, struct mgc_buf *out,
@@ -238,6 +258,8 @@ void mgc_work_matcher_text(const struct mgc_work *w, char *out, size_t out_bytes
 void mgc_work_hash_conf(const struct mgc_conf_references *conf, char *out);
 /* Text as it stands in that JSON: UTF-8 as it is, else "\x" and hexadecimal. */
 json_t *mgc_state_text(const char *bytes);
+/* True where `stored`, as it stands there, is this text. */
+bool mgc_state_same(const char *stored, const char *bytes);
 
 /* run_fence.c */
 MGC_MUST_CHECK int mgc_work_horizon(struct mgc_work *w, struct mgc_err *err);
@@ -253,6 +275,9 @@ void mgc_work_mark_dirs(struct mgc_work *w);
 void mgc_work_facts(const struct mgc_work *w, const struct mgc_step *step,
                     struct mgc_facts *ret_facts);
 MGC_MUST_CHECK int mgc_work_verdicts(struct mgc_work *w, struct mgc_err *err);
+/* Candidate i is none after all; it leaves the list with the next mgc_work_settle_candidates(). */
+void mgc_work_unmake_candidate(struct mgc_work *w, size_t i);
+void mgc_work_settle_candidates(struct mgc_work *w);
 
 /* run_brakes.c */
 /* True where a purge or a heal must not believe the sources; err says why. */

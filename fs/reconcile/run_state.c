@@ -1,12 +1,13 @@
 /*
  * run_state.c -- what a run leaves for the next ones: the JSON in mgc_run.sources.
  *
- *   {"v":1, "t0":.., "complete":true, "brakes":["files"], "set":"16 hex", "recent":..,
+ *   {"v":1, "t0":.., "complete":true, "brakes":["files"], "texts":["10 candidates, more than .."],
+ *    "set":"16 hex", "recent":..,
  *    "recent_referenced":.., "sources":{"app":{"conf":"16 hex", "identity":"..", "progress":..,
  *    "position":"..", "fence":"..", "t0":.., "complete":true, "accepted":true, "references":..,
  *    "covered":["public.photo.image", ..]}}}
  *
- * brakes and set: of a refused run, what `--approve` is about.  accepted: the identity is the
+ * brakes, texts and set: of a refused run, what `--approve` is about.  accepted: the identity is the
  * pinned one, or the first, or was approved.
  */
 #include "fs/reconcile/run_priv.h"
@@ -25,6 +26,16 @@ json_t *mgc_state_text(const char *bytes)
     mgc_buf_adds(&text, "\\x");
     mgc_buf_add_hex(&text, bytes, strlen(bytes));
     return text.failed ? NULL : json_string(text.data);
+}
+
+bool mgc_state_same(const char *stored, const char *bytes)
+{
+    json_t *text = mgc_state_text(bytes);
+    const char *now = json_string_value(text);
+    bool same = now != NULL && stored != NULL && strcmp(stored, now) == 0;
+
+    json_decref(text);
+    return same;
 }
 
 static json_t *source_state(const struct mgc_work_source *s)
@@ -50,6 +61,18 @@ static json_t *brakes_state(const struct mgc_work *w)
     return names;
 }
 
+static json_t *texts_state(const struct mgc_work *w)
+{
+    json_t *texts = json_array();
+
+    for (size_t i = 0; i < w->hits_count; i++)
+        if (json_array_append_new(texts, mgc_state_text(w->hits[i].text)) < 0) {
+            json_decref(texts);
+            return NULL;
+        }
+    return texts;
+}
+
 int mgc_work_state(const struct mgc_work *w, struct mgc_buf *out, struct mgc_err *err)
 {
     json_t *sources = json_object(), *root;
@@ -63,9 +86,9 @@ int mgc_work_state(const struct mgc_work *w, struct mgc_buf *out, struct mgc_err
         if (s->viewed)
             failed |= json_object_set_new(sources, s->source->name, source_state(s)) < 0;
     }
-    root = json_pack("{s:i, s:I, s:b, s:o, s:s, s:I, s:I, s:o}", "v", 1, "t0",
+    root = json_pack("{s:i, s:I, s:b, s:o, s:o, s:s, s:I, s:I, s:o}", "v", 1, "t0",
                      (json_int_t)w->run.t0_us, "complete", (int)complete, "brakes", brakes_state(w),
-                     "set", w->set, "recent", (json_int_t)w->recent, "recent_referenced",
+                     "texts", texts_state(w), "set", w->set, "recent", (json_int_t)w->recent, "recent_referenced",
                      (json_int_t)w->recent_referenced, "sources", sources);
     text = root != NULL && !failed ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);

@@ -42,6 +42,8 @@ void mgc_work_mark_dirs(struct mgc_work *w)
                              (mgc_matcher_marks(w->matcher, row->index) & MGC_MARK_DIR) != 0;
             if (mentioned && !row->has_reference)
                 d->rows[i].suspect = true;
+            if (row->target)
+                d->rows[i].aliased = true;
             at = row->parent;
         }
     }
@@ -58,7 +60,11 @@ static enum mgc_why kept_why(const struct mgc_work *w, const struct mgc_step *st
         return MGC_WHY_JUNK;
     if (e->file_id.kind == MGC_ID_NONE || e->file_id.ino == 0 || mgc_path_check(step->path) < 0)
         return MGC_WHY_UNMOVABLE;
-    return e->nlink != 1 ? MGC_WHY_NAMES : MGC_WHY_NONE;
+    if (e->nlink != 1)
+        return MGC_WHY_NAMES;
+    if (step->record->alias || w->dirs.rows[step->record->dir].aliased)
+        return MGC_WHY_ALIAS;
+    return MGC_WHY_NONE;
 }
 
 static int compare_inos(const void *a, const void *b)
@@ -167,6 +173,25 @@ static int keep_candidate(struct mgc_work *w, const struct mgc_step *step,
     return 0;
 }
 
+void mgc_work_unmake_candidate(struct mgc_work *w, size_t i)
+{
+    free((void *)(uintptr_t)w->candidates[i].path);
+    w->candidates[i].path = NULL;
+}
+
+void mgc_work_settle_candidates(struct mgc_work *w)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < w->candidates_count; i++) {
+        if (w->candidates[i].path == NULL)
+            continue;
+        w->candidate_sizes[kept] = w->candidate_sizes[i];
+        w->candidates[kept++] = w->candidates[i];
+    }
+    w->candidates_count = kept;
+}
+
 static int judge(struct mgc_work *w, const struct mgc_step *step, struct mgc_err *err)
 {
     struct mgc_facts facts;
@@ -195,10 +220,14 @@ int mgc_work_verdicts(struct mgc_work *w, struct mgc_err *err)
     r = w->host->flush(w->host->arg, err);
     if (r == 0)
         r = ask_writers(w, err);
+    if (r == 0)
+        r = mgc_work_links(w, err);
     if (r < 0)
         return r;
     mgc_work_mark_dirs(w);
     r = mgc_work_walk(w, "verdicts", judge, err);
+    if (r == 0)
+        r = mgc_work_keep_twins(w, err);
     w->run.files += w->unplaced;
     w->run.kept += w->unplaced;
     if (r == 0 && w->run.young > 0 && w->young_changed * 2 > w->run.young)

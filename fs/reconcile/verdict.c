@@ -37,6 +37,7 @@ static const char *const whys[] = {
     [MGC_WHY_HEALED] = "was held before and turned out to be needed",
     [MGC_WHY_CONFIRM] = "not enough complete runs found it unreferenced",
     [MGC_WHY_SINCE] = "the runs that found it unreferenced do not span the wait yet",
+    [MGC_WHY_ALIAS] = "reachable by another path",
 };
 _Static_assert(ARRAY_SIZE(whys) == MGC_WHY_COUNT, "a reason has no text");
 

@@ -115,7 +115,12 @@ bool mgc_canon_form(struct mgc_buf *out, const char *in, size_t bytes)
         out->failed = true;
         return true;
     }
-    normalize(out, latin.data, latin.bytes, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    if ((needs & FORM_COMPOSE) != 0) {
+        normalize(out, latin.data, latin.bytes, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        return true;
+    }
+    mgc_buf_clear(out); /* Latin-1 characters are stable: no call for each scrap of noise */
+    mgc_buf_add(out, latin.data, latin.bytes);
     return true;
 }
 

@@ -52,6 +52,7 @@ void mgc_matcher_free(struct mgc_matcher *m)
     free(m->kinds);
     free(m->other_kinds);
     free(m->hits);
+    free(m->covers);
     free(m->marks);
     free(m);
 }
@@ -307,23 +308,36 @@ static void mark_value(struct mgc_matcher *m, uint32_t value, unsigned mark,
     }
 }
 
+static bool push_hit(struct mgc_hit **hits, size_t *count, size_t *capacity, struct mgc_hit hit)
+{
+    if (*count == *capacity) {
+        size_t more = *capacity == 0 ? 64 : *capacity * 2;
+        struct mgc_hit *rows = realloc(*hits, more * sizeof(*rows));
+
+        if (rows == NULL)
+            return false;
+        *hits = rows;
+        *capacity = more;
+    }
+    (*hits)[(*count)++] = hit;
+    return true;
+}
+
 static void note_hit(struct mgc_matcher *m, size_t at, size_t end)
 {
     size_t reach = m->hits_count == 0 ? 0 : m->hits[m->hits_count - 1].reach;
+    struct mgc_hit hit = {.at = at, .end = end, .reach = end > reach ? end : reach};
 
-    if (m->hits_count == m->hits_capacity) {
-        size_t capacity = m->hits_capacity == 0 ? 64 : m->hits_capacity * 2;
-        struct mgc_hit *hits = realloc(m->hits, capacity * sizeof(*hits));
+    if (!push_hit(&m->hits, &m->hits_count, &m->hits_capacity, hit))
+        m->failed = -ENOMEM;
+}
 
-        if (hits == NULL) {
-            m->failed = -ENOMEM;
-            return;
-        }
-        m->hits = hits;
-        m->hits_capacity = capacity;
-    }
-    m->hits[m->hits_count++] =
-        (struct mgc_hit){.at = at, .end = end, .reach = end > reach ? end : reach};
+/* Without memory nothing is covered: more is decoded, nothing is lost. */
+static void note_cover(struct mgc_matcher *m, size_t at, size_t end)
+{
+    struct mgc_hit hit = {.at = at, .end = end, .reach = end};
+
+    (void)push_hit(&m->covers, &m->covers_count, &m->covers_capacity, hit);
 }
 
 static void found(void *arg, const uint32_t *value, bool dir, size_t at, size_t end)
@@ -332,6 +346,8 @@ static void found(void *arg, const uint32_t *value, bool dir, size_t at, size_t 
     struct mgc_hit place = {.at = at, .end = end};
 
     m->found_count++;
+    if (m->note_covers && !dir && end - at >= MGC_COVER_BYTES)
+        note_cover(m, at, end);
     if (m->mode == MGC_SCAN_NOTE)
         note_hit(m, at, end);
     else if (m->mode == MGC_SCAN_MARK || !dir)
@@ -523,7 +539,8 @@ int64_t mgc_matcher_references(const struct mgc_matcher *m)
 int64_t mgc_matcher_memory(const struct mgc_matcher *m)
 {
     size_t own = sizeof(*m) - sizeof(m->set) + m->capacity + m->kinds_capacity +
-                 m->other_kinds_capacity + m->hits_capacity * sizeof(*m->hits) +
+                 m->other_kinds_capacity +
+                 (m->hits_capacity + m->covers_capacity) * sizeof(*m->hits) +
                  (m->met.capacity + m->seen.capacity) * sizeof(*m->met.rows);
 
     for (size_t i = 0; i < MGC_LEVELS; i++)

@@ -22,6 +22,7 @@ enum {
     MGC_SINGLY_DEPTH_MAX = 4,     /* layers of a reading with MGC_USED_SINGLY */
     MGC_ONCE_DEPTH_MAX = 6,       /* layers of a reading that used one of MGC_USED_ONCE */
     MGC_WORK_PER_BYTE_MAX = 4096, /* bytes of readings per byte of a part, base64 included */
+    MGC_COVER_BYTES = 16,         /* a mention of this length is not there by chance */
     MGC_LEVELS = 24,              /* decoders, base64 and its decoders over each other */
     MGC_MARK_IS_DIR = 1 << 7,     /* in the array of marks: a directory was added */
 };
@@ -87,7 +88,11 @@ struct mgc_matcher {
     /* The part being read. */
     struct mgc_met_set seen; /* readings, missing paths */
     size_t readings, work_bytes, work_bytes_max;
-    size_t found_count;           /* mentions in any reading */
+    size_t found_count; /* mentions in any reading */
+    /* Long mentions in the reading whose base64 runs are next; what they cover is no base64. */
+    struct mgc_hit *covers;
+    size_t covers_count, covers_capacity;
+    bool note_covers;
     struct mgc_buf final;         /* the most decoded reading, '+' and '\' left alone */
     struct mgc_reading final_one; /* text: of the part or of `final`; NULL: none yet */
 

@@ -79,7 +79,14 @@ static int scan_spellings(struct mgc_matcher *m, const struct mgc_reading *r, un
 
     if (e < 0)
         return e;
-    scan_bytes(m, r);
+    if ((r->used & MGC_USED_BASE64) == 0) {
+        m->covers_count = 0;
+        m->note_covers = true;
+    }
+    mgc_matcher_scan(m, r, MGC_SPACE_EXACT, MGC_SCAN_MARK);
+    m->note_covers = false;
+    if (r->depth > 0 || r->used != 0)
+        mgc_matcher_scan(m, r, MGC_SPACE_DECODED, MGC_SCAN_MARK);
     if ((*ret_escapes & MGC_ESC_BINARY) != 0 && r->depth == 0) {
         struct mgc_scan scan = mgc_matcher_scanner(m, r, MGC_SPACE_EXACT);
 
@@ -146,14 +153,34 @@ static int visit_run(struct mgc_matcher *m, const struct mgc_reading *r,
     return e;
 }
 
+/*
+ * True when a path that was found makes up most of a run: letters, digits and slashes look like
+ * base64.  `from` moves along with the runs, which come in ascending order.
+ */
+static bool is_covered(const struct mgc_matcher *m, const struct mgc_base64_run *run, size_t *from)
+{
+    while (*from < m->covers_count && m->covers[*from].end <= run->at)
+        (*from)++;
+    for (size_t i = *from; i < m->covers_count && m->covers[i].at < run->end; i++) {
+        size_t at = m->covers[i].at > run->at ? m->covers[i].at : run->at;
+        size_t end = m->covers[i].end < run->end ? m->covers[i].end : run->end;
+
+        if (end >= at + MGC_COVER_BYTES && (end - at) * 2 > run->end - run->at)
+            return true;
+    }
+    return false;
+}
+
 static int visit_runs(struct mgc_matcher *m, const struct mgc_reading *r, size_t level)
 {
     struct mgc_base64_run run;
+    size_t cover = 0;
     int e = 0;
 
     for (size_t at = 0; e == 0 && mgc_base64_next(r->text, r->bytes, at, BASE64_LEAST, &run);
          at = run.end)
-        e = visit_run(m, r, &run, level);
+        if (!is_covered(m, &run, &cover))
+            e = visit_run(m, r, &run, level);
     return e;
 }
 

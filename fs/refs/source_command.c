@@ -7,6 +7,8 @@
  *       unterminated tail is what a cut pipe leaves, and half a path is not the path.
  *   C3  A record of more than MGC_CHILD_OUTPUT_LINE_MAX bytes ends the scan; nothing is cut.
  *   C4  Empty records say nothing and are skipped.
+ *   C5  The shell stops at the first failure, also within a pipeline: `dump | filter` would hide
+ *       that dump failed.
  */
 #include "fs/refs/source_priv.h"
 
@@ -172,7 +174,11 @@ static int name_source(const struct command *s, int code, const struct mgc_err *
 static int run(struct command *s, int64_t deadline_us, mgc_text_fn *each, void *arg,
                struct mgc_err *err)
 {
-    const char *const argv[] = {"/bin/sh", "-c", s->conf->command, NULL};
+    /* C5 */
+    const char *const strict[] = {"/bin/bash",      "-e", "-o", "pipefail", "-c",
+                                  s->conf->command, NULL};
+    const char *const plain[] = {"/bin/sh", "-e", "-c", s->conf->command, NULL};
+    const char *const *argv = access(strict[0], X_OK) == 0 ? strict : plain;
     const struct mgc_proc_spec spec = {.argv = argv,
                                        .uid = (uid_t)-1,
                                        .gid = (gid_t)-1,

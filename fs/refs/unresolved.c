@@ -370,20 +370,21 @@ int mgc_unresolved_run(struct mgc_matcher *m, const struct mgc_reading *r)
 {
     struct mgc_reading canonical = *r;
     unsigned escapes;
-    int e;
+    int e = mgc_matcher_kinds(m, r, &escapes);
 
-    if (mgc_canon_form(&m->form, r->text, r->bytes)) {
-        canonical.text = m->form.data;
-        canonical.bytes = m->form.bytes;
-    }
-    if (m->form.failed)
-        return -ENOMEM;
-    canonical.verbatim = false;
-    e = mgc_matcher_kinds(m, &canonical, &escapes);
     /* What base64 makes of words that are none is noise. */
     if (e < 0 || ((r->used & MGC_USED_BASE64) != 0 && (escapes & MGC_ESC_BINARY) != 0))
         return e;
-    note_hits(m, &canonical);
+    if ((escapes & MGC_ESC_HIGH) != 0 && mgc_canon_form(&m->form, r->text, r->bytes)) {
+        if (m->form.failed)
+            return -ENOMEM;
+        canonical.text = m->form.data;
+        canonical.bytes = m->form.bytes;
+        e = mgc_matcher_kinds(m, &canonical, NULL);
+    }
+    canonical.verbatim = false;
+    if (e == 0)
+        note_hits(m, &canonical);
     for (int level = m->single ? LEVEL_WHOLE : LEVEL_LINES; e == 0 && level < LEVEL_COUNT; level++)
         e = take_level(m, &canonical, (enum level)level);
     return e == 0 ? m->failed : e;

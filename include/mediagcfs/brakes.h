@@ -28,7 +28,10 @@ enum mgc_brake {
 };
 /* True for the brakes on size, which still count as a confirmation when they refuse. */
 bool mgc_brake_is_size(enum mgc_brake b);
-/* True for the brakes that `--approve` may lift. */
+/*
+ * True for the brakes that `--approve` may lift: one on size for the files of the approved set, any
+ * other only where it says again, word for word, what was approved.
+ */
 bool mgc_brake_approvable(enum mgc_brake b);
 const char *mgc_brake_name(enum mgc_brake b);
 
@@ -52,8 +55,10 @@ struct mgc_brake_limits {
     int64_t max_files, max_bytes;              /* negative: off */
     double max_share, max_fall, control_share; /* negative: off */
 };
+#define MGC_BRAKE_WHOLE SIZE_MAX
 struct mgc_brake_hit {
     enum mgc_brake brake;
+    size_t source; /* index of the source it is about, MGC_BRAKE_WHOLE: the run as a whole */
     char text[256]; /* "orders: references fell from 5000 to 12, more than max_fall 20%" */
 };
 /* Writes every brake that holds, in the order of the enum; returns how many (<= max). */

@@ -37,7 +37,7 @@ struct mgc_conf_references {
     enum mgc_conf_type type;
     char *conninfo; /* postgresql; "" leaves everything to libpq's environment */
     char *database; /* sqlite: absolute path */
-    char *command;  /* command: run by /bin/sh -c */
+    char *command;  /* command: run by bash -e -o pipefail -c, or sh -e -c */
     bool format_nul;
     enum mgc_conf_scan scan;
     struct mgc_conf_list columns; /* "table.column" or "schema.table.column" */

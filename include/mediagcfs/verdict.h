@@ -40,6 +40,7 @@ enum mgc_why {
     MGC_WHY_HEALED,     /* suspect: it was held before and turned out to be needed */
     MGC_WHY_CONFIRM,    /* waiting: fewer complete runs than `confirmations` */
     MGC_WHY_SINCE,      /* waiting: they do not span `confirm_over` yet */
+    MGC_WHY_ALIAS,      /* kept: a link or a second mount reaches it under another path (H6) */
     MGC_WHY_COUNT
 };
 

@@ -1,12 +1,13 @@
 """Modes, owners, times, sizes, and who may change them."""
+import ctypes
 import os
 import stat
 import time
 
 import pytest
 
-from twin import LIBC, OWNER, ROOT, STRANGER, Who, checked, get, make, mode_of, put, seen
-import ctypes
+from twin import (LIBC, OWNER, ROOT, STRANGER, Who, checked, get, make, mode_of, put, rename2,
+                  seen)
 
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 SECOND = 10 ** 9
@@ -312,3 +313,88 @@ def test_statfs_tells_of_the_filesystem_beneath(twin, who):
         return st.f_bsize, st.f_frsize, st.f_blocks, st.f_files, st.f_namemax
 
     assert twin.both(act, who)[4] == 255
+
+
+def told(path):
+    """Everything of stat(2) but the device and the time of access."""
+    st = os.lstat(path)
+    return (st.st_ino, st.st_mode, st.st_nlink, st.st_uid, st.st_gid, st.st_size, st.st_blocks,
+            st.st_mtime_ns, st.st_ctime_ns)
+
+
+def append():
+    with open("d/f", "ab") as f:
+        f.write(b"more")
+
+
+STEPS = {
+    "append": append,
+    "truncate": lambda: os.truncate("d/f", 1),
+    "truncating open": lambda: put("d/f", b"anew"),
+    "chmod": lambda: os.chmod("d/f", 0o600),
+    "chown": lambda: os.chown("d/f", 5, 6),
+    "utime": lambda: os.utime("d/f", ns=(5, 6)),
+    "link": lambda: os.link("d/f", "d/g"),
+    "link and unlink": lambda: (os.link("d/f", "d/g"), os.unlink("d/g")),
+    "rename": lambda: (os.rename("d/f", "d/g"), os.rename("d/g", "d/f")),
+    "replace": lambda: (put("d/g", b"other"), os.rename("d/g", "d/f")),
+    "exchange": lambda: (put("d/g", b"other"), rename2("d/f", "d/g", 2)),
+    "mkdir": lambda: os.mkdir("d/sub"),
+    "rmdir": lambda: (os.mkdir("d/sub"), os.rmdir("d/sub")),
+    "symlink": lambda: os.symlink("x", "d/s"),
+    "move out": lambda: (os.rename("d/f", "f"), os.rename("f", "d/f")),
+    "fallocate": lambda: LIBC.fallocate(os.open("d/f", os.O_RDWR), 0, 0, 100000),
+    "copy": lambda: os.copy_file_range(os.open("d/f", os.O_RDONLY),
+                                       os.open("d/h", os.O_RDWR | os.O_CREAT), 5, 0, 0),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_what_stat_tells_is_what_is_beneath(twin, step):
+    """Attributes are cached for a day: every change must show in them, to the nanosecond."""
+    def prepare():
+        os.mkdir("d")
+        make("d/f", b"content")
+
+    def act():
+        before = told("d"), told("d/f")
+        time.sleep(0.01)  # more than a tick of the clock that gives change times
+        step()
+        return before[0] != told("d") or before[1] != told("d/f")
+
+    twin.both(prepare)
+    assert twin.both(act) is True
+    for name in ("", "d", "d/f"):
+        got, want = (told(os.path.join(place, name)) for place in (twin.mounted, twin.beneath))
+        assert got == want, name
+
+
+def test_what_fstat_tells_while_it_is_written(twin):
+    """The size and time of a file that is open for writing, by name and by descriptor."""
+    path, beneath = (os.path.join(place, "f") for place in (twin.mounted, twin.beneath))
+    with open(path, "wb", buffering=0) as f:
+        for i in range(5):
+            f.write(b"x" * (i + 1) * 1000)
+            assert told(path) == told(beneath)
+            assert os.fstat(f.fileno()).st_size == os.stat(beneath).st_size
+            time.sleep(0.006)
+    assert told(path) == told(beneath)
+
+
+@pytest.mark.parametrize("mode", [0o4777, 0o2777, 0o6777])
+def test_a_write_takes_the_set_id_bits(twin, who, mode):
+    twin.both(lambda: make("f", b"program", mode=mode))
+
+    def act():
+        fd = os.open("f", os.O_WRONLY)
+        os.write(fd, b"P")
+        os.close(fd)
+        return oct(mode_of("f"))
+
+    def truncate():
+        os.truncate("f", 3)
+        return oct(mode_of("f"))
+
+    twin.both(act, who)
+    twin.both(lambda: os.chmod("f", mode))
+    twin.both(truncate, who)

@@ -1,4 +1,4 @@
-"""H1 and H3: what a run moves while somebody looks at it, and what it leaves because somebody writes.
+"""H1 and H3: what a run moves while somebody looks at it, what it leaves because somebody writes.
 
 Every uid's upload through a name that a run has just taken away makes a new file; nothing that goes
 by the old inode reaches what is held.

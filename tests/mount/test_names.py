@@ -281,12 +281,13 @@ def test_a_listing_tells_kinds_and_numbers(twin, who):
         os.symlink("f", "s")
         os.mkfifo("p")
         with os.scandir(".") as entries:
-            return sorted((e.name, e.is_dir(follow_symlinks=False), e.is_symlink(),
-                           e.is_file(follow_symlinks=False), e.inode() == os.lstat(e.name).st_ino)
-                          for e in entries)
+            return sorted((e.name, stat.S_IFMT(e.stat(follow_symlinks=False).st_mode),
+                           e.is_dir(follow_symlinks=False), e.is_file(follow_symlinks=False),
+                           e.inode() == os.lstat(e.name).st_ino) for e in entries)
 
-    assert twin.both(act, who) == [("d", True, False, False, True), ("f", False, False, True, True),
-                                   ("p", False, False, False, True), ("s", False, True, False, True)]
+    assert twin.both(act, who) == [
+        ("d", stat.S_IFDIR, True, False, True), ("f", stat.S_IFREG, False, True, True),
+        ("p", stat.S_IFIFO, False, False, True), ("s", stat.S_IFLNK, False, False, True)]
 
 
 def test_a_listing_shows_what_was_made_since_the_last(twin, who):

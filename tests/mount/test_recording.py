@@ -53,7 +53,8 @@ def same(tree, links=True):
     """links: whether link counts are compared; a change of them is not news of the other names."""
     got, want = catalog(tree), real(tree)
     if not links:
-        got, want = ([dirs, {p: row[:3] for p, row in found.items()}] for dirs, found in (got, want))
+        got, want = ((dirs, {path: row[:3] for path, row in found.items()})
+                     for dirs, found in (got, want))
     assert got[0] == want[0]
     assert got[1] == want[1]
 
@@ -140,7 +141,8 @@ def test_an_unlinked_file_that_is_written_on_does_not_come_back(tree):
 
 
 def test_names_of_any_bytes_are_recorded(tree):
-    names = [bytes([b]) * 2 for b in range(1, 256) if b not in b"./"] + [b"\xff" * 255, "ß".encode()]
+    names = [bytes([b]) * 2 for b in range(1, 256) if b not in b"./"]
+    names += [b"\xff" * 255, "ß".encode()]
     for name in names:
         with open(os.path.join(os.fsencode(tree.mountpoint), name), "wb") as f:
             f.write(name)

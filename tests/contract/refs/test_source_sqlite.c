@@ -200,8 +200,8 @@ static int keep_writing(const char *pause_us)
     (void)snprintf(stop, sizeof(stop), "%s.stop", path);
     while (rc == SQLITE_OK && (access(stop, F_OK) < 0 || count < 5)) {
         rc = sqlite3_exec(db,
-                          "BEGIN IMMEDIATE; UPDATE pair SET n = n + 1 WHERE id = 1;"
-                          "UPDATE pair SET n = n + 1 WHERE id = 2; COMMIT",
+                          "BEGIN IMMEDIATE; UPDATE one SET n = n + 1;"
+                          "UPDATE two SET n = n + 1; COMMIT",
                           NULL, NULL, NULL);
         count++;
         (void)usleep((useconds_t)strtol(pause_us, NULL, 10));
@@ -253,7 +253,7 @@ static void no_commit_ever_fails(void **state)
             text, sizeof(text),
             "PRAGMA journal_mode = %s;"
             "CREATE TABLE one(n, t TEXT AS ('n=' || n) VIRTUAL); INSERT INTO one VALUES (0);"
-            "CREATE TABLE filler(b); INSERT INTO filler VALUES (zeroblob(60000000));"
+            "CREATE TABLE filler(b); INSERT INTO filler VALUES (zeroblob(40000000));"
             "CREATE TABLE two(n, t TEXT AS ('n=' || n) VIRTUAL); INSERT INTO two VALUES (0)",
             modes[i]);
         application(text);
@@ -262,7 +262,7 @@ static void no_commit_ever_fails(void **state)
         w.conf.columns = (struct mgc_conf_list){(char *[]){TEXT("one.t"), TEXT("two.t")}, 2};
         assert_int_equal(w.source->ops->start(w.source, &w.err), 0);
         writer = start_writer("50000");
-        for (int round = 0; round < 20; round++) {
+        for (int round = 0; round < 10; round++) {
             expect_complete(&w, MGC_DEPTH_CONFIGURED);
             assert_int_equal(w.seen.count, 2);
             assert_string_equal(strstr(w.seen.lines[0], "n="), strstr(w.seen.lines[1], "n="));
@@ -756,8 +756,13 @@ static void identity_is_of_the_file(void **state)
 static void queries_only_read(void **state)
 {
     static const char *const queries[] = {
-        "DELETE FROM t RETURNING a", "SELECT a FROM t; DELETE FROM t", "CREATE TABLE u(a)", "",
-        "SELECT a FROM nowhere",     "SELECT load_extension('x')",
+        "DELETE FROM t RETURNING a",
+        "PRAGMA application_id = 5",
+        "SELECT a FROM t; DELETE FROM t",
+        "CREATE TABLE u(a)",
+        "",
+        "SELECT a FROM nowhere",
+        "SELECT load_extension('x')",
     };
 
     (void)state;
