@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -26,7 +27,9 @@ struct daemon {
     struct mgc_server *server;
     struct mgc_mount *mount;
     pthread_t signal_thread;
-    bool failed; /* the start went wrong after the mount answered */
+    bool signals_taken;  /* signal_thread runs */
+    _Atomic bool ending; /* it is to end */
+    bool failed;         /* the start went wrong after the mount answered */
 };
 
 static int stop_mount(void *arg, bool lazy, struct mgc_err *err)
@@ -86,6 +89,8 @@ static void *signal_loop(void *arg)
 
         if (sigwait(&set, &number) != 0)
             continue;
+        if (atomic_load(&d->ending))
+            return NULL;
         if (number == SIGHUP) {
             mgc_log(MGC_LOG_INFO, "a new configuration takes effect with the next start");
             continue;
@@ -93,7 +98,16 @@ static void *signal_loop(void *arg)
         if (mgc_mount_stop(d->mount, false, &err) < 0 && mgc_mount_stop(d->mount, true, &err) < 0)
             mgc_log_failure("stop", &err);
     }
-    return NULL;
+}
+
+/* Whatever it was told to stop it has stopped when this returns: only then may that be freed. */
+static void end_signal_loop(struct daemon *d)
+{
+    if (!d->signals_taken)
+        return;
+    atomic_store(&d->ending, true);
+    (void)pthread_kill(d->signal_thread, SIGINT);
+    (void)pthread_join(d->signal_thread, NULL);
 }
 
 static void prepare_process(void)
@@ -169,6 +183,7 @@ static int build(struct daemon *d, struct mgc_err *err)
     if (r < 0)
         return r;
     r = -pthread_create(&d->signal_thread, NULL, signal_loop, d);
+    d->signals_taken = r == 0;
     return r < 0 ? mgc_err_set(err, r, "could not start a thread") : 0;
 }
 
@@ -182,6 +197,7 @@ static int serve(struct daemon *d)
     if (r < 0)
         mgc_log_failure("mount", &err);
     mgc_server_stop(d->server);
+    end_signal_loop(d);
     mgc_mount_close(d->mount);
     mgc_tree_free(d->tree);
     closed = mgc_service_close(d->service, &err);

@@ -55,7 +55,8 @@ struct mgc_notify {
     pthread_cond_t changed;
     struct mgc_notice *first, **last;
     int count;
-    bool stop, started;
+    bool stop, started; /* started: nobody has begun to wait for its end */
+    bool running;       /* the thread may still use the queue */
     pthread_t thread;
 };
 

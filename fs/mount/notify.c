@@ -70,7 +70,7 @@ int mgc_notify_start(struct mgc_mount *m, struct mgc_err *err)
     if (r != 0)
         return mgc_err_set(err, -r, "could not start the thread for notifications");
     (void)pthread_mutex_lock(&n->lock);
-    n->started = true;
+    n->started = n->running = true;
     (void)pthread_mutex_unlock(&n->lock);
     return 0;
 }
@@ -78,6 +78,7 @@ int mgc_notify_start(struct mgc_mount *m, struct mgc_err *err)
 void mgc_notify_stop(struct mgc_mount *m)
 {
     struct mgc_notify *n = &m->notify;
+    struct mgc_notice *left = NULL;
     bool join;
 
     (void)pthread_mutex_lock(&n->lock);
@@ -88,14 +89,21 @@ void mgc_notify_stop(struct mgc_mount *m)
     (void)pthread_mutex_unlock(&n->lock);
     if (join)
         (void)pthread_join(n->thread, NULL);
-    while (n->first != NULL) {
-        struct mgc_notice *notice = n->first;
+    (void)pthread_mutex_lock(&n->lock);
+    n->running = n->running && !join;
+    if (!n->running) { /* else another stop waits for the thread, and takes the rest */
+        left = n->first;
+        n->first = NULL;
+        n->last = &n->first;
+        n->count = 0;
+    }
+    (void)pthread_mutex_unlock(&n->lock);
+    while (left != NULL) {
+        struct mgc_notice *notice = left;
 
-        n->first = notice->next;
+        left = notice->next;
         drop(m, notice);
     }
-    n->last = &n->first;
-    n->count = 0;
 }
 
 void mgc_mount_changed(struct mgc_mount *m, const struct mgc_file_stat *dir, const char *name,

@@ -29,6 +29,7 @@ enum {
     ROWS_PER_LOOK = 64,
     STEPS_PER_LOOK = 20000, /* of SQLite's machine: some milliseconds */
     BUSY_MS = 10000,
+    ALONE_US = 5 * 1000 * 1000, /* between looks whether the parent is still there */
 };
 
 struct reader {
@@ -598,13 +599,20 @@ void mgc_sqlite_child(int fd, const struct mgc_conf_references *conf)
 {
     struct reader *r = calloc(1, sizeof(*r));
     struct mgc_frame frame;
+    pid_t parent = getppid();
 
     if (r == NULL)
         return;
     *r = (struct reader){.conf = conf, .wire = {.fd = fd}, .copy_fd = -1};
-    while (mgc_wire_next(&r->wire, 0, &frame) == 1) {
+    for (;;) {
         struct mgc_err err = {0};
-        int code;
+        int code = mgc_wire_next(&r->wire, mgc_monotonic_us() + ALONE_US, &frame);
+
+        /* Somebody else may hold the other end without knowing: the parent counts. */
+        if (code == MGC_E_TIMEOUT && getppid() == parent)
+            continue;
+        if (code != 1)
+            break;
 
         r->seq = frame.seq;
         code = serve(r, &frame, &err);
