@@ -140,7 +140,8 @@ static int judge_twins(struct mgc_work *w, struct target *t, struct mgc_err *err
     r = mgc_work_twins(w, &t->judged, 1, &shared, err);
     if (r == 0 && shared) {
         t->out->verdict = MGC_VERDICT_KEPT;
-        t->out->why = MGC_WHY_ALIAS;
+        t->out->why = t->out->facts.kept_why = MGC_WHY_ALIAS;
+        t->out->facts.kept = true;
     }
     return r;
 }

@@ -163,7 +163,7 @@ struct mgc_work {
     /* reconcile only */
     bool quiet; /* what there is to notice has been said */
     bool apply, refused, heal_allowed;
-    bool advance; /* this run counts as a confirmation for its orphans */
+    bool advance;        /* this run counts as a confirmation for its orphans */
     const char *approve; /* digest, NULL: none */
     int64_t *approved;
     size_t approved_count, approved_capacity;

@@ -7,8 +7,8 @@
  *    "position":"..", "fence":"..", "t0":.., "complete":true, "accepted":true, "references":..,
  *    "covered":["public.photo.image", ..]}}}
  *
- * brakes, texts and set: of a refused run, what `--approve` is about.  accepted: the identity is the
- * pinned one, or the first, or was approved.
+ * brakes, texts and set: of a refused run, what `--approve` is about.  accepted: the identity is
+ * the pinned one, or the first, or was approved.
  */
 #include "fs/reconcile/run_priv.h"
 
@@ -88,8 +88,8 @@ int mgc_work_state(const struct mgc_work *w, struct mgc_buf *out, struct mgc_err
     }
     root = json_pack("{s:i, s:I, s:b, s:o, s:o, s:s, s:I, s:I, s:o}", "v", 1, "t0",
                      (json_int_t)w->run.t0_us, "complete", (int)complete, "brakes", brakes_state(w),
-                     "texts", texts_state(w), "set", w->set, "recent", (json_int_t)w->recent, "recent_referenced",
-                     (json_int_t)w->recent_referenced, "sources", sources);
+                     "texts", texts_state(w), "set", w->set, "recent", (json_int_t)w->recent,
+                     "recent_referenced", (json_int_t)w->recent_referenced, "sources", sources);
     text = root != NULL && !failed ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     if (text != NULL)

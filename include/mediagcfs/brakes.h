@@ -58,7 +58,7 @@ struct mgc_brake_limits {
 #define MGC_BRAKE_WHOLE SIZE_MAX
 struct mgc_brake_hit {
     enum mgc_brake brake;
-    size_t source; /* index of the source it is about, MGC_BRAKE_WHOLE: the run as a whole */
+    size_t source;  /* index of the source it is about, MGC_BRAKE_WHOLE: the run as a whole */
     char text[256]; /* "orders: references fell from 5000 to 12, more than max_fall 20%" */
 };
 /* Writes every brake that holds, in the order of the enum; returns how many (<= max). */

@@ -63,9 +63,9 @@ struct mgc_run_spec {
  */
 struct mgc_run_report {
     struct mgc_run run;
-    struct mgc_buf strings;  /* storage of run's texts */
-    int64_t skipped; /* candidates that changed since they were judged */
-    int64_t failed;  /* files that a fault kept from being moved or put back */
+    struct mgc_buf strings; /* storage of run's texts */
+    int64_t skipped;        /* candidates that changed since they were judged */
+    int64_t failed;         /* files that a fault kept from being moved or put back */
 };
 MGC_MUST_CHECK int mgc_run_reconcile(const struct mgc_run_spec *spec,
                                      struct mgc_run_report *ret_report, struct mgc_err *err);

@@ -426,6 +426,27 @@ static void a_hot_file_waits(void **state)
     world_free(w);
 }
 
+/* Opens within open_resolution are one: the last open may be that much later than recorded. */
+static void a_hot_file_waits_for_the_resolution_too(void **state)
+{
+    struct world *w = usual(1);
+    struct mgc_change open = {.kind = MGC_CHANGE_OPEN, .path = "docs/c.jpg"};
+
+    (void)state;
+    w->conf.catalog.open_resolution_us = 6 * HOUR;
+    open.time_us = w->now_us;
+    assert_code(w, w->catalog->ops->apply(w->catalog, &open, 1, &w->err), 0);
+    world_confirm(w);
+    w->now_us = open.time_us + 7 * DAY + 5 * HOUR;
+    assert_code(w, world_run(w, true, NULL), 0);
+    assert_int_equal(w->report.run.hot, 1);
+    nothing_moved(w);
+    w->now_us += 2 * HOUR;
+    assert_code(w, world_run(w, true, NULL), 0);
+    assert_int_equal(w->moved, 1);
+    world_free(w);
+}
+
 static void outcomes_are_counted(void **state)
 {
     static const struct {
@@ -634,6 +655,7 @@ int main(void)
         cmocka_unit_test(suspects_are_listed_and_never_moved),
         cmocka_unit_test(missing_files_are_listed_once),
         cmocka_unit_test(a_hot_file_waits),
+        cmocka_unit_test(a_hot_file_waits_for_the_resolution_too),
         cmocka_unit_test(outcomes_are_counted),
         cmocka_unit_test(more_than_a_batch_is_moved),
         cmocka_unit_test(a_reference_heals),

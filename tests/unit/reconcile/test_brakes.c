@@ -198,6 +198,11 @@ static void every_pair_is_reported_in_order(void **state)
                 first |= hits[n].brake == incidents[i].brake;
                 second |= hits[n].brake == incidents[k].brake;
                 assert_true(n == 0 || hits[n - 1].brake <= hits[n].brake);
+                if (hits[n].source != MGC_BRAKE_WHOLE) /* the one its text is about */
+                    assert_int_equal(strncmp(hits[n].text, s.sources[hits[n].source].name, 3), 0);
+                else
+                    assert_true(strncmp(hits[n].text, "app:", 4) != 0 &&
+                                strncmp(hits[n].text, "old:", 4) != 0);
             }
             if (!first || !second)
                 fail_msg("%s + %s: one is missing", incidents[i].what, incidents[k].what);
@@ -296,8 +301,10 @@ static void the_room_is_respected(void **state)
 
 static void the_digest_binds_brakes_and_set(void **state)
 {
-    struct mgc_brake_hit hits[2] = {{MGC_BRAKE_FALL, "a"}, {MGC_BRAKE_FILES, "b"}};
-    struct mgc_brake_hit other[2] = {{MGC_BRAKE_FALL, "a"}, {MGC_BRAKE_FILES, "c"}};
+    struct mgc_brake_hit hits[2] = {{.brake = MGC_BRAKE_FALL, .text = "a"},
+                                    {.brake = MGC_BRAKE_FILES, .text = "b"}};
+    struct mgc_brake_hit other[2] = {{.brake = MGC_BRAKE_FALL, .text = "a"},
+                                     {.brake = MGC_BRAKE_FILES, .text = "c"}};
     const int64_t ids[3] = {3, 7, 1000000007}, more[3] = {3, 7, 1000000008};
     char first[17], next[17];
 

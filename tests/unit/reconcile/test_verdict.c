@@ -52,6 +52,11 @@ static void set_names(struct mgc_facts *f)
     f->kept = true;
     f->kept_why = MGC_WHY_NAMES;
 }
+static void set_alias(struct mgc_facts *f)
+{
+    f->kept = true;
+    f->kept_why = MGC_WHY_ALIAS;
+}
 static void set_derived(struct mgc_facts *f)
 {
     f->derived = true;
@@ -123,6 +128,7 @@ static const struct reason {
     {"junk list",            set_junk,       MGC_VERDICT_KEPT,       MGC_WHY_JUNK,      false},
     {"cannot be moved",      set_unmovable,  MGC_VERDICT_KEPT,       MGC_WHY_UNMOVABLE, false},
     {"hard links",           set_names,      MGC_VERDICT_KEPT,       MGC_WHY_NAMES,     false},
+    {"another path",         set_alias,      MGC_VERDICT_KEPT,       MGC_WHY_ALIAS,     false},
     {"its parent lives",     set_derived,    MGC_VERDICT_DERIVED,    MGC_WHY_NONE,      false},
     {"being written",        set_open,       MGC_VERDICT_OPEN,       MGC_WHY_NONE,      false},
     {"born lately",          set_born,       MGC_VERDICT_YOUNG,      MGC_WHY_BORN,      false},
