@@ -425,6 +425,7 @@ static void changes_behind_the_snapshot(void **state)
         "CLUSTER t USING by_a",
         "VACUUM FULL t",
     };
+    char *query[] = {TEXT("SELECT a FROM t")};
     struct world w;
 
     (void)state;
@@ -436,7 +437,7 @@ static void changes_behind_the_snapshot(void **state)
                          "CREATE INDEX by_a ON t(a)");
             if (by_query != 0) {
                 w.conf.scan = MGC_SCAN_COLUMNS;
-                w.conf.query = (struct mgc_conf_list){(char *[]){TEXT("SELECT a FROM t")}, 1};
+                w.conf.query = (struct mgc_conf_list){query, 1};
             }
             (void)begin(&w);
             pg_do(w.app, changes[i]);
