@@ -80,6 +80,16 @@ static void check_mountpoint(struct report *report)
     say(report, "mountpoint", true, text, "");
 }
 
+static void check_places(struct report *report)
+{
+    struct mgc_err err = {0};
+
+    if (mgc_conf_places(report->cli->conf, &err) < 0)
+        say(report, "places", false, err.text, err.hint);
+    else
+        say(report, "places", true, "catalog and log lie outside the media tree", "");
+}
+
 static void check_reference(struct report *report, const struct mgc_conf_references *block)
 {
     struct mgc_source *source = NULL;
@@ -127,6 +137,7 @@ int mgc_cmd_config(struct mgc_cli *cli, int argc, char **argv)
         say(&report, "notice", true, cli->conf->notices.items[i], "");
     check_source_dir(&report);
     check_mountpoint(&report);
+    check_places(&report);
     if (cli->conf->references_count == 0)
         say(&report, "references", false, "no 'references' block: nothing can be judged",
             "Say where the application keeps its references.");

@@ -102,7 +102,7 @@ static int run(struct mgc_cli *cli, struct purge *p, bool apply, const char *pat
     int r = mgc_cli_open_sources(cli, true, &err);
 
     if (r == 0)
-        p->rules.clock_floor_us = mgc_catalog_meta(cli->catalog, MGC_META_CLOCK_FLOOR, 0);
+        p->rules = mgc_purge_rules_of(cli->conf, cli->catalog, mgc_now_us());
     if (r == 0)
         r = mgc_cli_unambiguous(cli, p->only_id, &err);
     if (r == 0)
@@ -141,12 +141,6 @@ int mgc_cmd_purge(struct mgc_cli *cli, int argc, char **argv)
     if (mgc_cli_options(cli, argc, argv, options, 3, NULL, 0) < 0)
         return EXIT_USAGE;
     cli->quiet = scheduled;
-    p.rules = (struct mgc_purge_rules){
-        .now_us = mgc_now_us(),
-        .retention_us = cli->conf->quarantine.retention_us,
-        .min_retention_us = cli->conf->quarantine.min_retention_us,
-        .deleted_retention_us = cli->conf->quarantine.deleted_retention_us,
-    };
     if (now != NULL) {
         p.now = true;
         p.only_id = mgc_cli_id(now);

@@ -21,20 +21,9 @@ struct walk {
     size_t count, capacity;
 };
 
-static struct mgc_purge_rules rules_of(const struct mgc_cli *cli)
-{
-    return (struct mgc_purge_rules){
-        .now_us = mgc_now_us(),
-        .retention_us = cli->conf->quarantine.retention_us,
-        .min_retention_us = cli->conf->quarantine.min_retention_us,
-        .deleted_retention_us = cli->conf->quarantine.deleted_retention_us,
-        .clock_floor_us = mgc_catalog_meta(cli->catalog, MGC_META_CLOCK_FLOOR, 0),
-    };
-}
-
 static json_t *held_json(struct mgc_cli *cli, const struct mgc_held *held)
 {
-    const struct mgc_purge_rules rules = rules_of(cli);
+    const struct mgc_purge_rules rules = mgc_purge_rules_of(cli->conf, cli->catalog, mgc_now_us());
     json_t *o = json_pack("{s:I}", "id", (json_int_t)held->id);
 
     mgc_json_set_path(o, held->path);
@@ -49,7 +38,8 @@ static json_t *held_json(struct mgc_cli *cli, const struct mgc_held *held)
 
 static int print_row(struct walk *walk, const struct mgc_held *held)
 {
-    const struct mgc_purge_rules rules = rules_of(walk->cli);
+    const struct mgc_purge_rules rules =
+        mgc_purge_rules_of(walk->cli->conf, walk->cli->catalog, mgc_now_us());
     char path[4 * MGC_PATH_BYTES_MAX], at[40], due[40];
 
     if (walk->cli->json) {

@@ -21,7 +21,4 @@ void mgc_background_ready(struct mgc_background *b, const char *log_path);
 MGC_MUST_CHECK int mgc_check_mountpoint(const struct mgc_conf *conf, struct mgc_err *err);
 /* The source is a directory and not a mount of ours; *ret_fd is the caller's. */
 MGC_MUST_CHECK int mgc_check_source(const struct mgc_conf *conf, int *ret_fd, struct mgc_err *err);
-/* Catalog and log do not lie beneath the mount point, links resolved (H13). */
-MGC_MUST_CHECK int mgc_check_places(const struct mgc_conf *conf, struct mgc_err *err);
-
 #endif

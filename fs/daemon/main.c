@@ -167,7 +167,7 @@ static int build(struct daemon *d, struct mgc_err *err)
     if (r == 0)
         r = mgc_check_source(d->conf, &d->root_fd, err);
     if (r == 0)
-        r = mgc_check_places(d->conf, err);
+        r = mgc_conf_places(d->conf, err);
     service.root_fd = d->root_fd;
     if (r == 0)
         r = mgc_service_open(&service, &d->service, err);

@@ -25,6 +25,18 @@ static int64_t add_capped(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
 }
 
+struct mgc_purge_rules mgc_purge_rules_of(const struct mgc_conf *conf, struct mgc_catalog *catalog,
+                                          int64_t now_us)
+{
+    return (struct mgc_purge_rules){
+        .now_us = now_us,
+        .retention_us = conf->quarantine.retention_us,
+        .min_retention_us = conf->quarantine.min_retention_us,
+        .deleted_retention_us = conf->quarantine.deleted_retention_us,
+        .clock_floor_us = mgc_catalog_meta(catalog, MGC_META_CLOCK_FLOOR, 0),
+    };
+}
+
 int64_t mgc_purge_due_us(const struct mgc_held *held, const struct mgc_purge_rules *rules)
 {
     int64_t retention = rules->retention_us, from_us = held->held_us;

@@ -49,22 +49,10 @@ static void keep(struct item *item, int code, const char *format, ...)
     va_end(args);
 }
 
-static struct mgc_purge_rules rules_of(const struct purge *p)
-{
-    const struct mgc_conf *conf = p->spec->conf;
-
-    return (struct mgc_purge_rules){
-        .now_us = p->now_us,
-        .retention_us = conf->quarantine.retention_us,
-        .min_retention_us = conf->quarantine.min_retention_us,
-        .deleted_retention_us = conf->quarantine.deleted_retention_us,
-        .clock_floor_us = mgc_catalog_meta(p->spec->catalog, MGC_META_CLOCK_FLOOR, 0),
-    };
-}
-
 static void classify(struct purge *p, struct item *item)
 {
-    const struct mgc_purge_rules rules = rules_of(p);
+    const struct mgc_purge_rules rules =
+        mgc_purge_rules_of(p->spec->conf, p->spec->catalog, p->now_us);
     const struct mgc_held *row = &item->row;
     int64_t due_us = mgc_purge_due_us(row, &rules);
     int64_t from_us = p->spec->now ? row->held_us : due_us;

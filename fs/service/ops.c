@@ -270,12 +270,7 @@ static int op_purge(struct mgc_service *s, const struct mgc_peer *peer, json_t *
     size_t count = json_array_size(array);
     int64_t ids[MGC_MOVE_BATCH_MAX];
     int outcomes[MGC_MOVE_BATCH_MAX];
-    struct mgc_purge_rules rules = {
-        .now_us = s->os->now_us(s->os),
-        .retention_us = s->conf->quarantine.retention_us,
-        .min_retention_us = s->conf->quarantine.min_retention_us,
-        .deleted_retention_us = s->conf->quarantine.deleted_retention_us,
-    };
+    struct mgc_purge_rules rules;
     json_t *codes;
     char who[80];
     int r;
@@ -289,7 +284,7 @@ static int op_purge(struct mgc_service *s, const struct mgc_peer *peer, json_t *
     r = mgc_service_clock(s, false, err); /* a step is noticed before anything is counted from it */
     if (r == 0)
         r = mgc_home_check(&s->home, err);
-    rules.clock_floor_us = mgc_catalog_meta(s->catalog, MGC_META_CLOCK_FLOOR, 0);
+    rules = mgc_purge_rules_of(s->conf, s->catalog, s->os->now_us(s->os));
     if (r == 0)
         r = mgc_quarantine_purge(s->quarantine, ids, count,
                                  json_integer_value(json_object_get(request, "first_us")),

@@ -124,6 +124,11 @@ MGC_MUST_CHECK int mgc_conf_default(const char *name, const char *source, const 
 /* Another tree than the file's, from the command line; checked as if it stood there. */
 MGC_MUST_CHECK int mgc_conf_mount_at(struct mgc_conf *conf, const char *source,
                                      const char *mountpoint, struct mgc_err *err);
+/*
+ * MGC_E_CONFIG when catalog or log lie beneath source or mount point once links are resolved, which
+ * loading cannot tell.  Looks at the filesystem.
+ */
+MGC_MUST_CHECK int mgc_conf_places(const struct mgc_conf *conf, struct mgc_err *err);
 void mgc_conf_free(struct mgc_conf *conf);
 
 /* "90s", "30d", "200ms", "0"; -EINVAL for anything else, -ERANGE above 100 years. */

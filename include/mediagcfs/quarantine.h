@@ -15,6 +15,7 @@
 #define MEDIAGCFS_QUARANTINE_H
 
 #include "mediagcfs/catalog.h"
+#include "mediagcfs/conf.h"
 #include "mediagcfs/home.h"
 #include "mediagcfs/tree.h"
 
@@ -97,6 +98,9 @@ struct mgc_purge_rules {
     int64_t retention_us, min_retention_us, deleted_retention_us;
     int64_t clock_floor_us; /* the clock stepped here: retention begins again (H8); 0: never */
 };
+/* The rules of a configuration and catalog, as of now. */
+struct mgc_purge_rules mgc_purge_rules_of(const struct mgc_conf *conf, struct mgc_catalog *catalog,
+                                          int64_t now_us);
 /* When the row falls due by its retention. */
 int64_t mgc_purge_due_us(const struct mgc_held *held, const struct mgc_purge_rules *rules);
 

@@ -120,8 +120,22 @@ def test_catalog_beneath_the_mount_point(make, by_link):
         os.symlink(tree.source, place)
     tree.catalog = os.path.join(place, "catalog")
     tree.write_conf()
-    done = tree.run("mount", status=1)
-    assert "catalog" in done.stderr and tree.source in done.stderr
+    for command in (("mount",), ("config", "check")):
+        done = tree.run(*command, status=1)
+        said = done.stderr + done.stdout
+        assert "catalog" in said and tree.source in said, said
+    assert os.listdir(tree.source) == []
+
+
+def test_a_log_beneath_the_mount_point(make):
+    tree = make(log={"file": '"/nowhere"'})
+    os.symlink(tree.source, os.path.join(tree.root, "link"))
+    for place in (tree.source, os.path.join(tree.root, "link")):
+        tree.blocks["log"]["file"] = f'"{place}/events.jsonl"'
+        tree.write_conf()
+        for command in (("mount",), ("config", "check")):
+            done = tree.run(*command, status=1)
+            assert "events.jsonl" in done.stderr + done.stdout or "log" in done.stderr, done
     assert os.listdir(tree.source) == []
 
 

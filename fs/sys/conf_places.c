@@ -1,0 +1,55 @@
+/* conf_places.c -- catalog and log lie outside the media tree, links resolved (H13). */
+#include <limits.h>
+
+#include "mediagcfs/bytes.h"
+#include "mediagcfs/conf.h"
+#include "mediagcfs/path.h"
+
+/* Resolves what exists of a path and keeps the rest as it stands. */
+static int resolve(const char *path, char *out)
+{
+    char head[PATH_MAX];
+    size_t length = strlen(path);
+
+    if (length >= sizeof(head))
+        return -ENAMETOOLONG;
+    memcpy(head, path, length + 1);
+    while (realpath(head, out) == NULL) {
+        char *slash = strrchr(head, '/');
+
+        if (slash == NULL || slash == head)
+            return -errno;
+        *slash = '\0';
+    }
+    length = strlen(head);
+    if (strlen(out) + strlen(path + length) >= PATH_MAX)
+        return -ENAMETOOLONG;
+    (void)snprintf(out + strlen(out), PATH_MAX - strlen(out), "%s", path + length);
+    return 0;
+}
+
+int mgc_conf_places(const struct mgc_conf *conf, struct mgc_err *err)
+{
+    const char *const places[] = {conf->catalog.directory, conf->log.file};
+    const char *const roots[] = {conf->filesystem.mountpoint, conf->filesystem.source};
+    char place[PATH_MAX], root[PATH_MAX];
+
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        for (size_t k = 0; k < ARRAY_SIZE(roots); k++) {
+            int r = resolve(places[i], place);
+
+            if (r == 0)
+                r = resolve(roots[k], root);
+            if (r < 0)
+                return mgc_err_set(err, r, "could not resolve '%s'", MGC_SHOW(places[i]));
+            if (!mgc_path_beneath(place, root))
+                continue;
+            (void)mgc_err_say(err, MGC_E_CONFIG, "'%s' lies beneath '%s'", MGC_SHOW(places[i]),
+                              MGC_SHOW(roots[k]));
+            (void)mgc_err_hint(err, "Catalog, log and socket must lie outside the media tree: "
+                                    "set 'directory' in 'catalog' or 'file' in 'log'.");
+            return MGC_E_CONFIG;
+        }
+    }
+    return 0;
+}
