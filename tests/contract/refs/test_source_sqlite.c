@@ -253,7 +253,7 @@ static void no_commit_ever_fails(void **state)
             text, sizeof(text),
             "PRAGMA journal_mode = %s;"
             "CREATE TABLE one(n, t TEXT AS ('n=' || n) VIRTUAL); INSERT INTO one VALUES (0);"
-            "CREATE TABLE filler(b); INSERT INTO filler VALUES (zeroblob(40000000));"
+            "CREATE TABLE filler(b); INSERT INTO filler VALUES (zeroblob(8000000));"
             "CREATE TABLE two(n, t TEXT AS ('n=' || n) VIRTUAL); INSERT INTO two VALUES (0)",
             modes[i]);
         application(text);
