@@ -394,9 +394,11 @@ const char *mounted_recorded(struct mounted *m)
 int mounted_count(struct mounted *m, const char *text)
 {
     size_t bytes = strlen(text);
+    const char *end;
     int count = 0;
 
-    for (const char *line = m->log->text; *line != '\0'; line = strchr(line, '\n') + 1)
+    /* The server may be in the middle of a line: only whole ones count. */
+    for (const char *line = m->log->text; (end = strchr(line, '\n')) != NULL; line = end + 1)
         if (strncmp(line, text, bytes) == 0)
             count++;
     return count;
