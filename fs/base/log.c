@@ -11,8 +11,8 @@ static const char *program_name = "mediagcfs";
 static enum mgc_log_level threshold = MGC_LOG_INFO;
 
 static const char *const event_names[] = {
-    "move",   "heal",  "restore", "purge",  "refused", "run",     "hold",
-    "resume", "mount", "unmount", "bypass", "scan",    "recover", "catalog",
+    "move",  "heal",    "restore", "purge", "refused", "run",     "hold",    "resume",
+    "mount", "unmount", "bypass",  "scan",  "recover", "catalog", "approve",
 };
 _Static_assert(ARRAY_SIZE(event_names) == MGC_EVENT_COUNT, "an event has no name");
 

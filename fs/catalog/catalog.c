@@ -57,11 +57,20 @@ int mgc_catalog_entry_path(struct mgc_catalog *c, int64_t dir_id, const char *na
     return r < 0 ? r : mgc_path_join(out, out_bytes, dir, name);
 }
 
-int64_t mgc_catalog_meta(struct mgc_catalog *c, const char *key, int64_t otherwise)
+int64_t mgc_catalog_meta_or(struct mgc_catalog *c, const char *key, int64_t absent,
+                            int64_t unreadable)
 {
     int64_t value;
+    int r = c->ops->meta_get(c, key, &value);
 
-    return c->ops->meta_get(c, key, &value) == 0 ? value : otherwise;
+    if (r == 0)
+        return value;
+    return r == -ENOENT ? absent : unreadable;
+}
+
+int64_t mgc_catalog_meta(struct mgc_catalog *c, const char *key, int64_t otherwise)
+{
+    return mgc_catalog_meta_or(c, key, otherwise, otherwise);
 }
 
 int mgc_catalog_check_path(const char *path, bool root, struct mgc_err *err)

@@ -25,14 +25,17 @@ const struct mgc_command mgc_commands[] = {
      "  --apply             move candidates into quarantine, put back what is needed\n"
      "  --approve DIGEST    act once although a brake refused the run with this digest\n"
      "  --jobs N            connections per source (has no effect yet)\n"},
-    {"orphans", mgc_cmd_orphans, "", "entries nothing mentioned in the last run", ""},
+    {"orphans", mgc_cmd_orphans, "", "entries nothing mentioned in the last run",
+     "Each with its verdict, size, when it came to its path, and when it was last opened.\n"},
     {"missing", mgc_cmd_missing, "", "mentions without a file in the last run", ""},
-    {"suspects", mgc_cmd_suspects, "", "orphans that look like a mistake of ours", ""},
+    {"suspects", mgc_cmd_suspects, "", "orphans that look like a mistake of ours",
+     "They are kept until their reason, at the end of the line, no longer holds.\n"},
     {"explain", mgc_cmd_explain, "PATH", "every fact and mention that decides about one entry",
-     "PATH is relative to the tree, or absolute beneath source or mount point.\n"},
+     "PATH is relative to the tree, or absolute beneath source or mount point.  Held files are\n"
+     "explained too.\n"},
     {"quarantine", mgc_cmd_quarantine, "list | show ID|PATH | restore ID|PATH|--run N|--all",
      "inspect what is held, put it back",
-     "An ID is a plain number; a PATH that is one is written ./12.\n"
+     "An ID is a plain number; a PATH that is one is written ./12.  Paths as for explain.\n"
      "  list                        every held file\n"
      "  show ID|PATH                everything known about one\n"
      "  restore ID|PATH [--to NEW]  put one back, to its path or to another; never overwrites\n"
@@ -74,8 +77,9 @@ static const struct mgc_command *find(const char *name)
 
 static int help_of(const struct mgc_command *command)
 {
-    (void)printf("usage: mediagcfs [-c FILE] %s %s\n%s.\n%s%s", command->name, command->usage,
-                 command->summary, command->help[0] != '\0' ? "\n" : "", command->help);
+    (void)printf("usage: mediagcfs [-c FILE] %s%s%s\n%s.\n%s%s", command->name,
+                 command->usage[0] != '\0' ? " " : "", command->usage, command->summary,
+                 command->help[0] != '\0' ? "\n" : "", command->help);
     return EXIT_DONE;
 }
 
@@ -105,7 +109,9 @@ static int global_options(struct mgc_cli *cli, int argc, char **argv, bool *ret_
         if (strcmp(argv[i], "-c") == 0 && i + 1 < argc) {
             cli->conf_path = argv[++i];
             *ret_explicitly = true;
-        } else if (strcmp(argv[i], "--json") == 0)
+        } else if (strcmp(argv[i], "-c") == 0)
+            return -mgc_cli_usage("a configuration is missing after '-c'") - 1;
+        else if (strcmp(argv[i], "--json") == 0)
             cli->json = true;
         else if (strcmp(argv[i], "--offline") == 0)
             cli->offline = true;

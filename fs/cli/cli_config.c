@@ -1,6 +1,7 @@
 /* cli_config.c -- `config check`: parse, look, connect, say what would happen. */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <sys/stat.h>
 
 #include "cli_priv.h"
@@ -9,8 +10,13 @@
 enum { PATIENCE_SECONDS = 30 };
 
 struct report {
-    const struct mgc_cli *cli;
+    struct mgc_cli *cli;
     int failed;
+};
+
+struct started {
+    struct mgc_err err;
+    int r;
 };
 
 static void say(struct report *report, const char *what, bool ok, const char *text,
@@ -72,7 +78,7 @@ static void check_mountpoint(struct report *report)
     if (stat(mountpoint, &st) < 0 || !S_ISDIR(st.st_mode)) {
         (void)snprintf(text, sizeof(text), "mount point '%s' is no directory",
                        MGC_SHOW(mountpoint));
-        say(report, "mountpoint", false, text, "Create it.");
+        say(report, "mountpoint", false, text, access(mountpoint, F_OK) < 0 ? "Create it." : "");
         return;
     }
     (void)snprintf(text, sizeof(text), "'%s'%s", MGC_SHOW(mountpoint),
@@ -90,34 +96,95 @@ static void check_places(struct report *report)
         say(report, "places", true, "catalog and log lie outside the media tree", "");
 }
 
-static void check_reference(struct report *report, const struct mgc_conf_references *block)
+static void check_reference(struct report *report, struct mgc_source *source, const char *name)
 {
-    struct mgc_source *source = NULL;
     struct mgc_source_view view = {0};
     struct mgc_err err = {0};
     int64_t deadline = mgc_monotonic_us() + PATIENCE_SECONDS * INT64_C(1000000);
+    bool answers = strcmp(source->ops->kind, "command") != 0, fence;
     char text[MGC_ERR_TEXT_BYTES];
-    int r = mgc_source_new(block, &source, &err);
 
-    if (r == 0)
-        r = source->ops->start(source, &err);
-    if (r == 0)
-        r = source->ops->begin(source, deadline, &view, &err);
-    if (r < 0) {
-        say(report, block->name, false, err.text, err.hint);
-        mgc_source_free(source);
+    if (source->ops->begin(source, deadline, &view, &err) < 0) {
+        say(report, name, false, err.text, err.hint);
         return;
     }
-    (void)snprintf(text, sizeof(text), "%s answers (%s); %s", source->ops->kind,
+    fence = view.sees_transactions && view.oldest_us == 0;
+    (void)snprintf(text, sizeof(text), "%s %s (%s); %s", source->ops->kind,
+                   answers ? "answers" : "is not run by this check",
                    view.identity != NULL ? view.identity : "no identity",
                    !view.sees_transactions ? "it shows no open transactions: grace alone decides"
-                   : view.oldest_us == 0   ? "starts of open transactions are not visible: runs "
-                                             "use the fence"
-                                           : "open transactions are visible");
-    say(report, block->name, true, text, "");
+                   : fence ? "starts of open transactions are not visible: runs use the fence"
+                           : "open transactions are visible");
+    say(report, name, true, text,
+        fence ? "GRANT pg_read_all_stats to the role makes them visible." : "");
     source->ops->end(source);
     mgc_source_view_done(&view);
-    mgc_source_free(source);
+}
+
+/* Whoever runs read the databases as: peer authentication and files below HOME depend on it. */
+static bool become_reader(struct report *report)
+{
+    const struct mgc_conf *conf = report->cli->conf;
+    const char *name = conf->reconcile.user;
+    char text[MGC_ERR_TEXT_BYTES], number[24];
+    const struct passwd *entry;
+    struct mgc_err err = {0};
+    struct stat st = {0};
+    uid_t uid;
+
+    if (name == NULL && stat(conf->filesystem.source, &st) < 0)
+        return false; /* said already */
+    entry = name != NULL ? getpwnam(name) : getpwuid(st.st_uid);
+    if (entry == NULL && name != NULL) {
+        (void)snprintf(text, sizeof(text), "unknown user '%s' in 'reconcile'", MGC_SHOW(name));
+        say(report, "user", false, text,
+            "Create it, or leave it out: then the tree's owner reads.");
+        return false;
+    }
+    uid = entry != NULL ? entry->pw_uid : st.st_uid;
+    (void)snprintf(number, sizeof(number), "uid %u", (unsigned)uid);
+    (void)snprintf(text, sizeof(text), "runs read the databases as '%s'%s",
+                   entry != NULL ? entry->pw_name : number,
+                   geteuid() != 0 && geteuid() != uid ? ", this check as you" : "");
+    if (geteuid() == 0 && uid != 0 &&
+        mgc_cli_become(uid, entry != NULL ? entry->pw_gid : st.st_gid, &err) < 0) {
+        say(report, "user", false, err.text, err.hint);
+        return false;
+    }
+    say(report, "user", true, text, "");
+    return true;
+}
+
+/* As a run does: everything is started with our rights, and read without them. */
+static void check_references(struct report *report)
+{
+    struct mgc_cli *cli = report->cli;
+    size_t count = cli->conf->references_count;
+    mgc_autofree struct started *started = calloc(count, sizeof(*started));
+
+    cli->sources = calloc(count, sizeof(struct mgc_source *));
+    if (started == NULL || cli->sources == NULL) {
+        say(report, "references", false, "out of memory", "");
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct started *s = &started[i];
+
+        s->r = mgc_source_new(&cli->conf->references[i], &cli->sources[i], &s->err);
+        cli->sources_count++;
+        if (s->r == 0)
+            s->r = cli->sources[i]->ops->start(cli->sources[i], &s->err);
+    }
+    if (!become_reader(report))
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = cli->conf->references[i].name;
+
+        if (started[i].r < 0)
+            say(report, name, false, started[i].err.text, started[i].err.hint);
+        else
+            check_reference(report, cli->sources[i], name);
+    }
 }
 
 int mgc_cmd_config(struct mgc_cli *cli, int argc, char **argv)
@@ -141,8 +208,8 @@ int mgc_cmd_config(struct mgc_cli *cli, int argc, char **argv)
     if (cli->conf->references_count == 0)
         say(&report, "references", false, "no 'references' block: nothing can be judged",
             "Say where the application keeps its references.");
-    for (size_t i = 0; i < cli->conf->references_count; i++)
-        check_reference(&report, &cli->conf->references[i]);
+    else
+        check_references(&report);
     if (!cli->json)
         (void)printf("\nruns %s; purges %s\n",
                      cli->conf->reconcile.every_us == MGC_CONF_OFF ? "are not scheduled"

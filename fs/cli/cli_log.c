@@ -83,7 +83,7 @@ int mgc_cmd_log(struct mgc_cli *cli, int argc, char **argv)
         return mgc_cli_usage("log: '%s' is neither a time (2026-03-01T12:00:00Z) nor a duration "
                              "(24h)",
                              since);
-    wanted.path = path;
+    wanted.path = path != NULL ? mgc_cli_path(cli->conf, path) : NULL;
     r = mgc_cli_open(cli, &err);
     while (r == 0) {
         int64_t before = wanted.last;

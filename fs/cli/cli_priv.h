@@ -61,6 +61,10 @@ MGC_MUST_CHECK int mgc_cli_options(struct mgc_cli *cli, int argc, char **argv,
                                    const char **positional, size_t max);
 /* The id of a held file, or 0 when the text is no plain number (then it is a path). */
 int64_t mgc_cli_id(const char *text);
+/* A path from the media root, of one that is absolute beneath source or mount point, or "./12". */
+const char *mgc_cli_path(const struct mgc_conf *conf, const char *given);
+MGC_MUST_CHECK int mgc_cli_check_path(const struct mgc_conf *conf, const char *path,
+                                      struct mgc_err *err);
 /* MGC_E_USAGE when something is held from a path that reads like this id: nobody should guess. */
 MGC_MUST_CHECK int mgc_cli_unambiguous(struct mgc_cli *cli, int64_t id, struct mgc_err *err);
 /* Says `err` on stderr, with its hint; returns the exit status for its code. */
@@ -79,6 +83,8 @@ MGC_MUST_CHECK int mgc_cli_call(struct mgc_cli *cli, json_t *request, json_t **r
  * as_operator: the connection keeps the rights of who started us; else it has those of the user.
  */
 MGC_MUST_CHECK int mgc_cli_open_sources(struct mgc_cli *cli, bool as_operator, struct mgc_err *err);
+/* Gives up root's privileges for those of the user who reads the databases, with their HOME. */
+MGC_MUST_CHECK int mgc_cli_become(uid_t uid, gid_t gid, struct mgc_err *err);
 void mgc_cli_close(struct mgc_cli *cli);
 /* Path of the control socket; out needs MGC_PATH_BYTES_MAX + 1 bytes.  Returns out. */
 const char *mgc_cli_socket(const struct mgc_conf *conf, char *out, size_t out_bytes);

@@ -113,6 +113,7 @@ static int run(struct mgc_cli *cli, struct purge *p, bool apply, const char *pat
         if (!p->now)
             return finish(cli, apply, 0, 0);
         (void)mgc_err_say(&err, -ENOENT, "nothing of that is held");
+        (void)mgc_err_hint(&err, "'mediagcfs quarantine list' shows what is.");
         return mgc_cli_fail(&err);
     }
     mgc_cli_host(cli);
@@ -145,7 +146,7 @@ int mgc_cmd_purge(struct mgc_cli *cli, int argc, char **argv)
         p.now = true;
         p.only_id = mgc_cli_id(now);
         if (p.only_id == 0)
-            path = strncmp(now, "./", 2) == 0 ? now + 2 : now;
+            path = mgc_cli_path(cli->conf, now);
     }
     status = run(cli, &p, apply, path);
     free(p.ids);

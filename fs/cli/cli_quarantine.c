@@ -75,8 +75,13 @@ static int print_details(struct walk *walk, const struct mgc_held *held)
         {
             mgc_autofree char *text = json_dumps(value, JSON_ENCODE_ANY);
 
-            (void)printf("%-12s %s\n", key,
-                         json_is_string(value) ? json_string_value(value) : text);
+            if (strcmp(key, "mode") == 0)
+                (void)printf("%-12s %04o\n", key, held->stat.mode & 07777U);
+            else
+                (void)printf("%-12s %s\n", key,
+                             json_is_string(value) ? json_string_value(value)
+                             : json_is_null(value) ? "-"
+                                                   : text);
         }
         json_decref(o);
     }
@@ -129,11 +134,11 @@ static int walk_held(struct walk *walk, struct mgc_err *err)
 }
 
 /* ID or PATH: a number is an id, "./12" a path. */
-static void select_one(struct selection *wanted, const char *text)
+static void select_one(const struct mgc_conf *conf, struct selection *wanted, const char *text)
 {
     wanted->id = mgc_cli_id(text);
     if (wanted->id == 0)
-        wanted->path = strncmp(text, "./", 2) == 0 ? text + 2 : text;
+        wanted->path = mgc_cli_path(conf, text);
 }
 
 static int list(struct mgc_cli *cli, struct walk *walk)
@@ -156,9 +161,14 @@ static int none_held(const struct selection *wanted)
 
     if (wanted->path != NULL)
         (void)mgc_err_say(&err, -ENOENT, "nothing is held from '%s'", MGC_SHOW(wanted->path));
+    else if (wanted->id != 0)
+        (void)mgc_err_say(&err, -ENOENT, "no file is held as number %" PRId64, wanted->id);
+    else if (wanted->run != 0)
+        (void)mgc_err_say(&err, -ENOENT, "nothing is held that run %" PRId64 " moved", wanted->run);
     else
-        (void)mgc_err_say(&err, -ENOENT, "nothing of that is held");
-    (void)mgc_err_hint(&err, "'mediagcfs quarantine list' shows what is.");
+        (void)mgc_err_say(&err, -ENOENT, "nothing is held");
+    if (wanted->path != NULL || wanted->id != 0 || wanted->run != 0)
+        (void)mgc_err_hint(&err, "'mediagcfs quarantine list' shows what is.");
     return mgc_cli_fail(&err);
 }
 
@@ -249,7 +259,7 @@ int mgc_cmd_quarantine(struct mgc_cli *cli, int argc, char **argv)
     if (run != NULL && wanted.run == 0)
         return mgc_cli_usage("quarantine: '%s' is no run", run);
     if (given[1] != NULL)
-        select_one(&wanted, given[1]);
+        select_one(cli->conf, &wanted, given[1]);
     if (strcmp(given[0], "list") == 0)
         return list(cli, &walk);
     if (strcmp(given[0], "show") == 0)
@@ -259,6 +269,13 @@ int mgc_cmd_quarantine(struct mgc_cli *cli, int argc, char **argv)
         return mgc_cli_usage("quarantine: '%s' is none of list, show, restore", given[0]);
     if ((given[1] != NULL) + (run != NULL) + all != 1)
         return mgc_cli_usage("quarantine restore: name one of ID, PATH, --run N, --all");
+    if (to != NULL) {
+        struct mgc_err err = {0};
+
+        to = mgc_cli_path(cli->conf, to);
+        if (mgc_cli_check_path(cli->conf, to, &err) < 0)
+            return mgc_cli_fail(&err);
+    }
     status = restore(cli, &walk, to);
     free(walk.ids);
     return status;

@@ -55,15 +55,12 @@ static void print_text(const struct mgc_run_report *report)
                      " put back\n",
                      run->moved, mgc_cli_bytes(size, sizeof(size), run->moved_bytes),
                      report->skipped, report->failed, run->healed);
-    else if (run->candidates > 0)
+    else if (run->candidates > 0 && (run->refusal == NULL || run->refusal[0] == '\0'))
         (void)printf("  nothing was moved: --apply moves the candidates\n");
     (void)printf("  %" PRId64 " mentions without a file ('mediagcfs missing' lists them)\n",
                  run->missing);
     if (run->refusal != NULL && run->refusal[0] != '\0')
         (void)printf("  %s\n", run->refusal);
-    if (run->digest != NULL && run->digest[0] != '\0')
-        (void)printf("  to act all the same, once: mediagcfs reconcile --apply --approve %s\n",
-                     run->digest);
 }
 
 int mgc_cmd_reconcile(struct mgc_cli *cli, int argc, char **argv)

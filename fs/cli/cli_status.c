@@ -30,8 +30,11 @@ static void print_text(const json_t *s)
     char size[40], when[40];
     const json_t *hold = json_object_get(s, "hold");
 
-    (void)printf("mount       %s on %s (pid %" PRId64 ")\n", mgc_cli_text(s, "source"),
-                 mgc_cli_text(s, "mountpoint"), mgc_cli_number(s, "pid"));
+    if (json_is_true(json_object_get(s, "mounted")))
+        (void)printf("mount       %s on %s (pid %" PRId64 ")\n", mgc_cli_text(s, "source"),
+                     mgc_cli_text(s, "mountpoint"), mgc_cli_number(s, "pid"));
+    else
+        (void)printf("mount       none at %s\n", mgc_cli_text(s, "mountpoint"));
     (void)printf("catalog     %s: %" PRId64 " entries, %s, verification %s\n",
                  mgc_cli_text(s, "catalog"), mgc_cli_number(s, "entries"),
                  mgc_cli_bytes(size, sizeof(size), mgc_cli_number(s, "bytes")),
@@ -62,8 +65,13 @@ static int not_mounted(struct mgc_cli *cli)
         mgc_cli_print(json_pack("{s:b,s:b,s:s,s:i,s:i,s:i,s:i,s:s,s:n,s:n}", "mounted", 0, "dead",
                                 dead, "mountpoint", mountpoint, "entries", 0, "bytes", 0, "held", 0,
                                 "held_bytes", 0, "scan", "incomplete", "last_run", "hold"));
+    else if (cli->conf_missing)
+        (void)printf("mount       none: there is no configuration '%s' (name one with -c FILE)\n",
+                     cli->conf_path);
     else
-        (void)printf("mount       %s at %s\n", dead ? "dead" : "none", mountpoint);
+        (void)printf("mount       %s at %s%s\n", dead ? "dead" : "none", mountpoint,
+                     dead ? ": 'mediagcfs mount' serves it again, 'mediagcfs unmount' detaches it"
+                          : "");
     return EXIT_DONE;
 }
 

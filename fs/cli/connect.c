@@ -11,6 +11,7 @@
 #include <pwd.h>
 
 #include "cli_priv.h"
+#include "mediagcfs/mountinfo.h"
 
 const char *mgc_cli_socket(const struct mgc_conf *conf, char *out, size_t out_bytes)
 {
@@ -38,6 +39,26 @@ int mgc_cli_call(struct mgc_cli *cli, json_t *request, json_t **ret_ok, struct m
     return r;
 }
 
+/* In place, the plain directory is out of reach while it is served. */
+static int check_unmounted(const struct mgc_conf *conf, struct mgc_err *err)
+{
+    const char *source = conf->filesystem.source;
+    enum mgc_mount_seen seen = mgc_mount_look(source);
+
+    if (seen == MGC_SEEN_OURS_ALIVE) {
+        (void)mgc_err_say(err, MGC_E_BUSY, "'%s' is mounted: --offline needs the plain directory",
+                          MGC_SHOW(source));
+        (void)mgc_err_hint(err, "Leave --offline out, or stop it with `mediagcfs unmount` first.");
+        return MGC_E_BUSY;
+    }
+    if (seen == MGC_SEEN_OURS_DEAD) {
+        (void)mgc_err_say(err, MGC_E_BUSY, "a dead mount lies at '%s'", MGC_SHOW(source));
+        (void)mgc_err_hint(err, "`mediagcfs unmount` detaches it.");
+        return MGC_E_BUSY;
+    }
+    return 0;
+}
+
 static int open_offline(struct mgc_cli *cli, struct mgc_err *err)
 {
     const char *source = cli->conf->filesystem.source;
@@ -47,6 +68,9 @@ static int open_offline(struct mgc_cli *cli, struct mgc_err *err)
     if (cli->conf_missing)
         return mgc_err_say(err, MGC_E_CONFIG, "no configuration '%s': --offline needs one",
                            cli->conf_path);
+    r = check_unmounted(cli->conf, err);
+    if (r < 0)
+        return r;
     cli->root_fd = open(source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (cli->root_fd < 0)
         return mgc_err_set(err, -errno, "could not open source '%s'", MGC_SHOW(source));
@@ -61,7 +85,11 @@ static int connect_daemon(struct mgc_cli *cli, struct mgc_err *err)
 {
     char path[MGC_PATH_BYTES_MAX + 1];
 
-    return mgc_client_connect(mgc_cli_socket(cli->conf, path, sizeof(path)), &cli->client, err);
+    int r = mgc_client_connect(mgc_cli_socket(cli->conf, path, sizeof(path)), &cli->client, err);
+
+    if (r == -EACCES && err->hint[0] == '\0')
+        (void)mgc_err_hint(err, "Run it as root, or as the user who reads the databases.");
+    return r;
 }
 
 static int open_catalog(struct mgc_cli *cli, struct mgc_err *err)
@@ -122,6 +150,14 @@ static void adopt_home(uid_t uid)
     }
 }
 
+int mgc_cli_become(uid_t uid, gid_t gid, struct mgc_err *err)
+{
+    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+        return mgc_err_set(err, -errno, "could not become uid %u", (unsigned)uid);
+    adopt_home(uid);
+    return 0;
+}
+
 static int drop_privileges(struct mgc_cli *cli, struct mgc_err *err)
 {
     json_t *hello = NULL;
@@ -134,15 +170,17 @@ static int drop_privileges(struct mgc_cli *cli, struct mgc_err *err)
     r = mgc_cli_call(cli, json_pack("{s:s}", "op", "hello"), &hello, err);
     if (r < 0)
         return r;
+    if (!json_is_integer(json_object_get(hello, "user")) ||
+        !json_is_integer(json_object_get(hello, "group")))
+        r = mgc_err_say(err, MGC_E_PROTOCOL, "the daemon did not say which user a run belongs to");
     uid = (uid_t)json_integer_value(json_object_get(hello, "user"));
     gid = (gid_t)json_integer_value(json_object_get(hello, "group"));
     json_decref(hello);
+    if (r < 0) /* 0 would be taken for root */
+        return r;
     if (uid == 0)
         return 0; /* the tree belongs to root and no `user` is named: nobody to become */
-    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-        return mgc_err_set(err, -errno, "could not become uid %u", (unsigned)uid);
-    adopt_home(uid);
-    return 0;
+    return mgc_cli_become(uid, gid, err);
 }
 
 int mgc_cli_open_sources(struct mgc_cli *cli, bool as_operator, struct mgc_err *err)

@@ -95,12 +95,8 @@ static int host_prove(void *arg, int64_t run, const int64_t *ids, size_t count, 
 /* Text of a database may hold any bytes; JSON takes UTF-8 only. */
 static json_t *lossy(const char *text)
 {
-    mgc_autobuf quoted = {0};
-    json_t *value = NULL;
+    json_t *value = mgc_json_text(text != NULL ? text : "");
 
-    mgc_buf_add_json(&quoted, text != NULL ? text : "", text != NULL ? strlen(text) : 0);
-    if (!quoted.failed)
-        value = json_loadb(quoted.data, quoted.bytes, JSON_DECODE_ANY, NULL);
     return value != NULL ? value : json_string("");
 }
 

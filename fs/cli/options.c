@@ -2,6 +2,7 @@
 #include <stdarg.h>
 
 #include "cli_priv.h"
+#include "mediagcfs/path.h"
 
 int mgc_cli_fail(const struct mgc_err *err)
 {
@@ -35,6 +36,30 @@ int64_t mgc_cli_id(const char *text)
     errno = 0;
     id = strtoll(text, &end, 10);
     return errno == 0 && *end == '\0' ? id : 0;
+}
+
+const char *mgc_cli_path(const struct mgc_conf *conf, const char *given)
+{
+    const char *const roots[] = {conf->filesystem.source, conf->filesystem.mountpoint};
+
+    if (strncmp(given, "./", 2) == 0)
+        return given + 2;
+    for (size_t i = 0; i < ARRAY_SIZE(roots) && given[0] == '/'; i++) {
+        size_t length = strlen(roots[i]);
+
+        if (strncmp(given, roots[i], length) == 0 && given[length] == '/')
+            return given + length + 1;
+    }
+    return given;
+}
+
+int mgc_cli_check_path(const struct mgc_conf *conf, const char *path, struct mgc_err *err)
+{
+    int r = mgc_path_check(path);
+
+    return r < 0 ? mgc_err_say(err, r, "'%s' is no path in '%s'", MGC_SHOW(path),
+                               MGC_SHOW(conf->filesystem.source))
+                 : 0;
 }
 
 static int usage_error(const char *command, const char *what, const char *argument)

@@ -2,16 +2,12 @@
 #include "mediagcfs/bytes.h"
 #include "mediagcfs/control.h"
 
-static json_t *lossy(const char *path, size_t bytes)
+json_t *mgc_json_text(const char *text)
 {
     mgc_autobuf quoted = {0};
-    json_t *text;
 
-    mgc_buf_add_json(&quoted, path, bytes);
-    if (quoted.failed)
-        return NULL;
-    text = json_loadb(quoted.data, quoted.bytes, JSON_DECODE_ANY, NULL);
-    return text;
+    mgc_buf_add_json(&quoted, text, strlen(text));
+    return quoted.failed ? NULL : json_loadb(quoted.data, quoted.bytes, JSON_DECODE_ANY, NULL);
 }
 
 void mgc_json_set_path(json_t *object, const char *path)
@@ -24,7 +20,7 @@ void mgc_json_set_path(json_t *object, const char *path)
         return;
     }
     mgc_buf_add_hex(&hex, path, bytes);
-    (void)json_object_set_new(object, "path", lossy(path, bytes));
+    (void)json_object_set_new(object, "path", mgc_json_text(path));
     if (!hex.failed)
         (void)json_object_set_new(object, "path_hex", json_stringn(hex.data, hex.bytes));
 }

@@ -15,6 +15,8 @@
 #include "mediagcfs/assert.h"
 #include "mediagcfs/control.h"
 
+enum { ACCEPT_PAUSE_MS = 100 };
+
 struct mgc_server {
     struct mgc_server_spec spec;
     char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
@@ -190,6 +192,8 @@ static void *accept_loop(void *arg)
         fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0)
             (void)start_connection(s, fd, NULL); /* the peer sees the closed connection */
+        else /* out of descriptors: who waits keeps the socket readable */
+            (void)poll(&fds[1], 1, ACCEPT_PAUSE_MS);
     }
 }
 
@@ -264,11 +268,6 @@ int mgc_server_start(const struct mgc_server_spec *spec, struct mgc_server **ret
     }
     *ret = s;
     return 0;
-}
-
-int mgc_server_adopt(struct mgc_server *s, int fd, struct mgc_err *err)
-{
-    return start_connection(s, fd, err);
 }
 
 void mgc_server_stop(struct mgc_server *s)

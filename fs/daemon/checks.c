@@ -22,7 +22,9 @@ int mgc_check_mountpoint(const struct mgc_conf *conf, struct mgc_err *err)
     case MGC_SEEN_OURS_ALIVE:
         (void)mgc_err_say(err, MGC_E_BUSY, "mount point '%s' is served already",
                           MGC_SHOW(mountpoint));
-        (void)mgc_err_hint(err, "'mediagcfs status' says by whom; 'mediagcfs unmount' ends it.");
+        (void)mgc_err_hint(
+            err, "'mediagcfs status' says by whom; 'mediagcfs unmount' ends it.  A changed "
+                 "configuration takes effect when it is mounted again.");
         return MGC_E_BUSY;
     case MGC_SEEN_OTHER:
         if (in_place)

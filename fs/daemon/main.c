@@ -110,13 +110,27 @@ static void end_signal_loop(struct daemon *d)
     (void)pthread_join(d->signal_thread, NULL);
 }
 
+/* What is opened later must not become our standard output: background.c puts something else there.
+ */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 static void prepare_process(void)
 {
     struct rlimit files;
     sigset_t set = stop_signals();
 
     (void)close_range(3, ~0U, 0); /* nothing of the caller stays open */
-    (void)umask(0);               /* modes are explicit everywhere (H13) */
+    fill_standard_descriptors();
+    (void)umask(0); /* modes are explicit everywhere (H13) */
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGIO, SIG_IGN); /* a broken lease tells us nothing we wait for */
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);

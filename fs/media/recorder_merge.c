@@ -14,8 +14,9 @@
  *       What was created before a LINK is not cancelled: the LINK may be a second name of it, and
  *       the store counts names.
  *   M3  CREATE, LINK, MKDIR, UNLINK, RENAME and EXCHANGE of files begin their paths anew: nothing
- * is merged across them. M4  Where a directory is renamed, exchanged or removed, everything begins
- * anew. M5  What stays keeps its order.
+ *       is merged across them.
+ *   M4  Where a directory is renamed, exchanged or removed, everything begins anew.
+ *   M5  What stays keeps its order.
  *
  * A verification may meet a file in the tree between its CREATE and its UNLINK; therefore nothing
  * is cancelled (M2) while one runs.

@@ -134,8 +134,11 @@ static int spare_held(struct walk *w)
             spare(w, held->path);
             if (held->restore_to[0] != '\0')
                 spare(w, held->restore_to);
-            if (mgc_held_home(w->q, held, home, sizeof(home)) == 0)
-                spare(w, home);
+            int known = mgc_held_home(w->q, held, home, sizeof(home));
+
+            if (known < 0)
+                return known;
+            spare(w, home);
             after = held->id;
         }
     }

@@ -85,16 +85,19 @@ int mgc_held_home(struct mgc_quarantine *q, const struct mgc_held *held, char *o
     struct mgc_catalog *c = q->spec.catalog;
     char dir[MGC_PATH_BYTES_MAX + 1];
 
-    if (held->dir_id > 0 && c->ops->dir_path(c, held->dir_id, dir, sizeof(dir)) == 0)
-        return mgc_path_join(out, out_bytes, dir, mgc_path_leaf(held->path));
-    return mgc_path_join(out, out_bytes, "", held->path);
+    int r = held->dir_id > 0 ? c->ops->dir_path(c, held->dir_id, dir, sizeof(dir)) : -ENOENT;
+
+    if (r == -ENOENT) /* the directory is gone: to where it was */
+        return mgc_path_join(out, out_bytes, "", held->path);
+    return r < 0 ? r : mgc_path_join(out, out_bytes, dir, mgc_path_leaf(held->path));
 }
 
 int mgc_sync_slots(struct mgc_quarantine *q, struct mgc_err *err)
 {
     int r = q->spec.os->sync_dir(q->spec.os, q->spec.home->slots_fd);
 
-    return r < 0 ? mgc_err_set(err, r, "could not sync directory '%s'", "slots") : 0;
+    return r < 0 ? mgc_err_set(err, r, "could not sync directory '%s'", MGC_PRIVATE_DIR "/slots")
+                 : 0;
 }
 
 int mgc_sync_dir_of(struct mgc_quarantine *q, const char *path, struct mgc_err *err)

@@ -167,11 +167,12 @@ int mgc_origin_note(struct mgc_quarantine *q, const struct mgc_buf *records, str
     int r;
 
     if (records->failed)
-        return mgc_err_set(err, -ENOMEM, "could not write manifest '%s'", "manifest");
+        return mgc_err_set(err, -ENOMEM, "could not write file '%s'", MGC_PRIVATE_DIR "/manifest");
     if (records->bytes == 0)
         return 0;
     r = q->store->append(q->store, q->spec.home->home_fd, records->data, records->bytes);
-    return r < 0 ? mgc_err_set(err, r, "could not write manifest '%s'", "manifest") : 0;
+    return r < 0 ? mgc_err_set(err, r, "could not write file '%s'", MGC_PRIVATE_DIR "/manifest")
+                 : 0;
 }
 
 static bool find_line(const struct mgc_buf *manifest, int64_t slot, struct mgc_held *ret,

@@ -33,7 +33,7 @@ struct mgc_purge_rules mgc_purge_rules_of(const struct mgc_conf *conf, struct mg
         .retention_us = conf->quarantine.retention_us,
         .min_retention_us = conf->quarantine.min_retention_us,
         .deleted_retention_us = conf->quarantine.deleted_retention_us,
-        .clock_floor_us = mgc_catalog_meta(catalog, MGC_META_CLOCK_FLOOR, 0),
+        .clock_floor_us = mgc_catalog_meta_or(catalog, MGC_META_CLOCK_FLOOR, 0, INT64_MAX),
     };
 }
 

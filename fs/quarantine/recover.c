@@ -191,7 +191,7 @@ static int compare_slots(struct slots *s, struct mgc_err *err)
     int r = q->store->list(q->store, q->spec.home->slots_fd, add_slot, s);
 
     if (r < 0)
-        return mgc_err_set(err, r, "could not list directory '%s'", "slots");
+        return mgc_err_set(err, r, "could not list directory '%s'", MGC_PRIVATE_DIR "/slots");
     if (s->count > 1)
         qsort(s->id, s->count, sizeof(*s->id), by_id);
     r = every_row(q, meet_row, s, err);
@@ -246,7 +246,7 @@ static int adopt_all(struct slots *s, struct mgc_held_rows *rows, struct mgc_not
         return 0;
     r = q->store->read(q->store, q->spec.home->home_fd, &manifest);
     if (r < 0)
-        return mgc_err_set(err, r, "could not read manifest '%s'", "manifest");
+        return mgc_err_set(err, r, "could not read file '%s'", MGC_PRIVATE_DIR "/manifest");
     for (size_t i = 0; i < count; i++) {
         int64_t id;
 

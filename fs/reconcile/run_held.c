@@ -174,13 +174,28 @@ static void note_fault(struct mgc_work *w, const struct mgc_work_held *h, const 
                         MGC_SHOW(h->row.path), why->text);
 }
 
+/* A run that only describes says what one that acts would put back. */
+static int tell_needed(struct mgc_work *w)
+{
+    int64_t count = 0;
+
+    for (size_t i = 0; i < w->held_count; i++)
+        count += needed(w, &w->held[i]) ? 1 : 0;
+    if (count > 0 && !w->apply)
+        mgc_work_notice(w,
+                        "%" PRId64 " held files are mentioned again: a run with --apply puts them "
+                        "back",
+                        count);
+    return 0;
+}
+
 int mgc_work_heal(struct mgc_work *w, struct mgc_err *err)
 {
     enum mgc_conf_heal mode = w->conf->quarantine.heal;
     int64_t faults = 0;
 
     if (!w->heal_allowed)
-        return 0;
+        return tell_needed(w);
     /* Newest first: of several versions of one path the latest is the one that was meant. */
     for (size_t i = w->held_count; i > 0; i--) {
         struct mgc_work_held *h = &w->held[i - 1];

@@ -6,6 +6,7 @@
  * begin again there, and runs are refused until `grace` has passed since.
  */
 #include "mediagcfs/brakes.h"
+#include "mediagcfs/bytes.h"
 #include "service_priv.h"
 
 static int remember(struct mgc_service *s, const char *boot_id, int64_t offset_us,
@@ -25,17 +26,22 @@ int mgc_service_clock(struct mgc_service *s, bool starting, struct mgc_err *err)
     struct mgc_clock_facts facts = {
         .now_us = now,
         .offset_us = now - s->os->boottime_us(s->os),
-        .last_event_us = mgc_catalog_meta(c, MGC_META_ALIVE, 0),
+        .last_event_us = mgc_catalog_meta_or(c, MGC_META_ALIVE, 0, INT64_MAX),
         .grace_us = s->conf->reconcile.grace_us,
     };
     int r = s->os->boot_id(s->os, boot, sizeof(boot));
 
     if (r < 0)
         return mgc_err_set(err, r, "could not read the identity of this boot");
-    if (c->ops->meta_text_get(c, MGC_META_BOOT_ID, before, sizeof(before)) < 0)
+    r = c->ops->meta_text_get(c, MGC_META_BOOT_ID, before, sizeof(before));
+    if (r < 0 && r != -ENOENT)
+        return mgc_err_set(err, r, "could not read from catalog '%s' when it was last used",
+                           MGC_SHOW(s->conf->catalog.directory));
+    if (r == -ENOENT)
         return remember(s, boot, facts.offset_us, err); /* a new catalog: nothing waits yet */
     facts.same_boot = strcmp(boot, before) == 0;
-    facts.offset_before_us = mgc_catalog_meta(c, MGC_META_CLOCK_OFFSET, facts.offset_us);
+    /* What cannot be read counts as a step: that costs waits, never a file. */
+    facts.offset_before_us = mgc_catalog_meta_or(c, MGC_META_CLOCK_OFFSET, facts.offset_us, 0);
     if (!starting && facts.same_boot)
         facts.last_event_us = 0; /* while we run, only a step within this boot can be told */
     if (!mgc_clock_stepped(&facts))

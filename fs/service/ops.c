@@ -24,11 +24,20 @@ const char *mgc_peer_text(char *out, size_t out_bytes, const struct mgc_peer *pe
 
 bool mgc_service_on_hold(struct mgc_service *s, int64_t *ret_until_us)
 {
-    int64_t until = mgc_catalog_meta(s->catalog, MGC_META_HOLD_UNTIL, 0);
+    /* Unreadable: frozen, for as long as it cannot be told. */
+    int64_t until = mgc_catalog_meta_or(s->catalog, MGC_META_HOLD_UNTIL, 0, INT64_MAX);
 
     if (ret_until_us != NULL)
         *ret_until_us = until;
     return until > s->os->now_us(s->os);
+}
+
+int mgc_service_say_held(struct mgc_err *err, const char *what)
+{
+    (void)mgc_err_say(err, MGC_E_REFUSED, "%s are on hold", what);
+    return mgc_err_hint(err, "'mediagcfs status' says why and until when; 'mediagcfs resume' ends "
+                             "it."),
+           MGC_E_REFUSED;
 }
 
 static mgc_op_fn op_hello, op_status, op_flush, op_scan, op_purge, op_restore, op_hold, op_resume,
@@ -131,13 +140,13 @@ static int op_hello(struct mgc_service *s, const struct mgc_peer *peer, json_t *
 {
     (void)peer;
     (void)request;
-    (void)err;
-    *ret_ok = json_pack("{s:i,s:s,s:i,s:s,s:s,s:s,s:s,s:b,s:I,s:I}", "v", 1, "version", MGC_VERSION,
+    *ret_ok = json_pack("{s:i,s:s,s:i,s:s,s:o,s:o,s:o,s:b,s:I,s:I}", "v", 1, "version", MGC_VERSION,
                         "pid", (int)getpid(), "tree_id", s->home.tree_id, "directory",
-                        s->conf->catalog.directory, "source", s->conf->filesystem.source,
-                        "mountpoint", s->conf->filesystem.mountpoint, "mounted", !s->spec.offline,
+                        mgc_json_text(s->conf->catalog.directory), "source",
+                        mgc_json_text(s->conf->filesystem.source), "mountpoint",
+                        mgc_json_text(s->conf->filesystem.mountpoint), "mounted", !s->spec.offline,
                         "user", (json_int_t)s->user_uid, "group", (json_int_t)s->user_gid);
-    return 0;
+    return *ret_ok != NULL ? 0 : mgc_err_set(err, -ENOMEM, "could not say who serves");
 }
 
 static int first_run(void *arg, const struct mgc_run *run)
@@ -215,17 +224,18 @@ static int op_status(struct mgc_service *s, const struct mgc_peer *peer, json_t 
     next_purge = s->next_purge_us;
     (void)pthread_mutex_unlock(&s->mutex);
     *ret_ok = json_pack(
-        "{s:i,s:b,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:o,s:b,s:s,s:i,s:I}", "v", 1,
-        "mounted", !s->spec.offline, "source", s->conf->filesystem.source, "mountpoint",
-        s->conf->filesystem.mountpoint, "catalog", s->conf->catalog.directory, "entries",
-        (json_int_t)entries, "bytes", (json_int_t)bytes, "held", (json_int_t)held, "held_bytes",
-        (json_int_t)held_bytes, "scan", scan_word(s), "last_run", last != NULL ? last : json_null(),
-        "hold", hold_json(s), "recorder", recorder_json(s), "next_run_us",
+        "{s:i,s:b,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:s,s:o,s:o,s:o,s:o,s:o,s:b,s:s,s:i,s:I}", "v", 1,
+        "mounted", !s->spec.offline, "source", mgc_json_text(s->conf->filesystem.source),
+        "mountpoint", mgc_json_text(s->conf->filesystem.mountpoint), "catalog",
+        mgc_json_text(s->conf->catalog.directory), "entries", (json_int_t)entries, "bytes",
+        (json_int_t)bytes, "held", (json_int_t)held, "held_bytes", (json_int_t)held_bytes, "scan",
+        scan_word(s), "last_run", last != NULL ? last : json_null(), "hold", hold_json(s),
+        "recorder", recorder_json(s), "next_run_us",
         next_run == INT64_MAX || next_run == 0 ? json_null() : json_integer(next_run),
         "next_purge_us",
         next_purge == INT64_MAX || next_purge == 0 ? json_null() : json_integer(next_purge),
-        "bypass", mgc_catalog_meta(s->catalog, MGC_META_BYPASS, 0) != 0, "version", MGC_VERSION,
-        "pid", (int)getpid(), "wal_bytes",
+        "bypass", mgc_catalog_meta_or(s->catalog, MGC_META_BYPASS, 0, 1) != 0, "version",
+        MGC_VERSION, "pid", (int)getpid(), "wal_bytes",
         (json_int_t)mgc_catalog_meta(s->catalog, MGC_META_WAL_BYTES, 0));
     return *ret_ok != NULL ? 0 : mgc_err_set(err, -ENOMEM, "could not describe the state");
 }
@@ -278,7 +288,7 @@ static int op_purge(struct mgc_service *s, const struct mgc_peer *peer, json_t *
     if (!json_is_array(array) || count > MGC_MOVE_BATCH_MAX)
         return mgc_err_say(err, MGC_E_PROTOCOL, "control message has no valid 'ids'");
     if (mgc_service_on_hold(s, NULL))
-        return mgc_err_say(err, MGC_E_REFUSED, "purges are on hold");
+        return mgc_service_say_held(err, "purges");
     for (size_t i = 0; i < count; i++)
         ids[i] = json_integer_value(json_array_get(array, i));
     r = mgc_service_clock(s, false, err); /* a step is noticed before anything is counted from it */

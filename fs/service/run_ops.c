@@ -93,12 +93,15 @@ int mgc_op_approve(struct mgc_service *s, const struct mgc_peer *peer, json_t *r
                    json_t **ret_ok, struct mgc_err *err)
 {
     struct refused_run wanted = {.digest = text_of(request, "digest")};
+    char who[80];
 
-    (void)peer;
     (void)ret_ok;
     (void)s->catalog->ops->runs(s->catalog, 0, 100, last_refused, &wanted);
-    if (wanted.found)
+    if (wanted.found) {
+        mgc_service_say(s, MGC_EVENT_APPROVE, 0, wanted.digest,
+                        mgc_peer_text(who, sizeof(who), peer));
         return s->catalog->ops->meta_text_set(s->catalog, MGC_META_APPROVED, wanted.digest, err);
+    }
     (void)mgc_err_say(err, MGC_E_REFUSED, "'%s' is not the digest of the last run",
                       MGC_SHOW(wanted.digest));
     (void)mgc_err_hint(err,
@@ -142,11 +145,12 @@ static int prepare_facts(struct mgc_service *s, int64_t now, json_t **ret_facts,
         return r;
     (void)s->catalog->ops->meta_text_get(s->catalog, MGC_META_TREE_ID, pinned, sizeof(pinned));
     tree_changed = r == MGC_E_IDENTITY || strcmp(pinned, s->home.tree_id) != 0;
-    *ret_facts = json_pack("{s:b,s:b,s:b,s:b}", "tree_changed", tree_changed, "bypass",
-                           mgc_catalog_meta(s->catalog, MGC_META_BYPASS, 0) != 0, "clock_stepped",
-                           now - s->conf->reconcile.grace_us <
-                               mgc_catalog_meta(s->catalog, MGC_META_CLOCK_FLOOR, 0),
-                           "held", mgc_service_on_hold(s, NULL));
+    *ret_facts =
+        json_pack("{s:b,s:b,s:b,s:b}", "tree_changed", tree_changed, "bypass",
+                  mgc_catalog_meta_or(s->catalog, MGC_META_BYPASS, 0, 1) != 0, "clock_stepped",
+                  now - s->conf->reconcile.grace_us <
+                      mgc_catalog_meta_or(s->catalog, MGC_META_CLOCK_FLOOR, 0, INT64_MAX),
+                  "held", mgc_service_on_hold(s, NULL));
     return *ret_facts != NULL ? 0 : mgc_err_set(err, -ENOMEM, "could not begin a run");
 }
 
@@ -417,7 +421,7 @@ static int within_limits(struct mgc_service *s, const struct mgc_service_run *ru
     if (!run->apply)
         return mgc_err_say(err, MGC_E_REFUSED, "run %lld only describes", (long long)run->id);
     if (mgc_service_on_hold(s, NULL))
-        return mgc_err_say(err, MGC_E_REFUSED, "moves are on hold");
+        return mgc_service_say_held(err, "moves");
     if (!s->spec.offline && mgc_catalog_meta(s->catalog, MGC_META_INCOMPLETE, 1) != 0)
         return mgc_err_say(err, MGC_E_INCOMPLETE, "the catalog became incomplete during the run");
     if (max_files >= 0 && run->moved + (int64_t)batch->count > max_files)
@@ -429,10 +433,21 @@ static int within_limits(struct mgc_service *s, const struct mgc_service_run *ru
     return 0;
 }
 
-static json_t *outcomes_json(struct mgc_service *s, const struct batch *batch)
+/* Also when a fault elsewhere in the batch makes the whole an error: what moved counts. */
+static void count_moved(struct mgc_service *s, const struct batch *batch)
+{
+    (void)pthread_mutex_lock(&s->mutex);
+    for (size_t i = 0; i < batch->count; i++)
+        if (batch->outcomes[i].code == 0) {
+            s->run.moved++;
+            s->run.moved_bytes += batch->outcomes[i].bytes;
+        }
+    (void)pthread_mutex_unlock(&s->mutex);
+}
+
+static json_t *outcomes_json(const struct batch *batch)
 {
     json_t *array = json_array();
-    int64_t moved = 0, bytes = 0;
 
     for (size_t i = 0; i < batch->count; i++) {
         const struct mgc_move_outcome *o = &batch->outcomes[i];
@@ -440,15 +455,7 @@ static json_t *outcomes_json(struct mgc_service *s, const struct batch *batch)
         (void)json_array_append_new(array, json_pack("{s:i,s:I,s:I}", "code", o->code, "held",
                                                      (json_int_t)o->held_id, "bytes",
                                                      (json_int_t)o->bytes));
-        if (o->code == 0) {
-            moved++;
-            bytes += o->bytes;
-        }
     }
-    (void)pthread_mutex_lock(&s->mutex);
-    s->run.moved += moved;
-    s->run.moved_bytes += bytes;
-    (void)pthread_mutex_unlock(&s->mutex);
     return array;
 }
 
@@ -470,11 +477,13 @@ int mgc_op_run_move(struct mgc_service *s, const struct mgc_peer *peer, json_t *
         r = mgc_home_check(&s->home, err);
     if (r == 0)
         r = mgc_service_flush(s, err); /* births recorded meanwhile count (G2) */
+    if (r < 0)
+        return r;
+    r = mgc_quarantine_move(s->quarantine, batch->candidates, batch->count, run.id, batch->outcomes,
+                            err);
+    count_moved(s, batch);
     if (r == 0)
-        r = mgc_quarantine_move(s->quarantine, batch->candidates, batch->count, run.id,
-                                batch->outcomes, err);
-    if (r == 0)
-        *ret_ok = json_pack("{s:o}", "outcomes", outcomes_json(s, batch));
+        *ret_ok = json_pack("{s:o}", "outcomes", outcomes_json(batch));
     return r;
 }
 

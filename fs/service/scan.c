@@ -79,7 +79,7 @@ int mgc_service_scan_start(struct mgc_service *s, struct mgc_err *err)
 {
     int r;
 
-    s->scan_wanted = true;
+    mgc_service_scan_want(s); /* the recorder may be asking at the same time */
     r = -pthread_create(&s->scan_thread, NULL, scan_loop, s);
     return r < 0 ? mgc_err_set(err, r, "could not start a thread") : 0;
 }
@@ -109,7 +109,13 @@ int mgc_service_scan_wait(struct mgc_service *s, bool everything,
     int r;
 
     (void)pthread_mutex_lock(&s->mutex);
-    if (!s->threads_started) { /* offline: in this thread */
+    if (!s->threads_started && !s->spec.offline) {
+        (void)pthread_mutex_unlock(&s->mutex);
+        (void)mgc_err_say(err, MGC_E_INCOMPLETE, "the tree is not being served yet");
+        return mgc_err_hint(err, "Ask again when 'mediagcfs mount' has returned."),
+               MGC_E_INCOMPLETE;
+    }
+    if (s->spec.offline) { /* in this thread */
         if (s->scan_everything == false)
             s->scan_everything = everything;
         one_scan(s);
@@ -122,7 +128,9 @@ int mgc_service_scan_wait(struct mgc_service *s, bool everything,
             (void)pthread_cond_wait(&s->changed_cond, &s->mutex);
     }
     r = s->stopping ? -ECANCELED : s->scan_err.code;
-    if (r < 0)
+    if (s->stopping)
+        (void)mgc_err_say(err, r, "the verification was ended: the tree is being unmounted");
+    else if (r < 0)
         mgc_err_copy(err, &s->scan_err);
     else
         *ret_result = s->scan_result;

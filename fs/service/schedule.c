@@ -14,11 +14,26 @@
 #include "service_priv.h"
 
 #define SECOND_US INT64_C(1000000)
+#define REST_US (60 * SECOND_US) /* after a child that left no run: a source that cannot start */
 
 static int last_run(void *arg, const struct mgc_run *run)
 {
     *(int64_t *)arg = run->ended_us != 0 ? run->ended_us : run->t0_us;
     return 1;
+}
+
+static int newest_id(void *arg, const struct mgc_run *run)
+{
+    *(int64_t *)arg = run->id;
+    return 1;
+}
+
+static int64_t newest_run(struct mgc_service *s)
+{
+    int64_t id = 0;
+
+    (void)s->catalog->ops->runs(s->catalog, 0, 1, newest_id, &id);
+    return id;
 }
 
 static int64_t run_due(struct mgc_service *s, int64_t now)
@@ -133,10 +148,14 @@ static void tick(struct mgc_service *s)
     (void)pthread_mutex_unlock(&s->mutex);
     if (!verified(s) || s->conf->references_count == 0)
         return;
-    if (due_run <= now) {
+    if (due_run <= now && mgc_monotonic_us() >= s->rest_until_us) {
+        int64_t before = newest_run(s);
+
         if (s->conf->reconcile.mode == MGC_MODE_APPLY)
             run[3] = "--apply";
         run_child(s, run);
+        if (newest_run(s) == before)
+            s->rest_until_us = mgc_monotonic_us() + REST_US;
     }
     if (due_purge <= now && !stopping(s)) {
         if (s->catalog->ops->meta_set(s->catalog, MGC_META_PURGED, now, &err) < 0)

@@ -98,9 +98,13 @@ static int open_catalog(struct mgc_service *s, struct mgc_err *err)
 static int pin_tree(struct mgc_service *s, struct mgc_err *err)
 {
     char pinned[64] = "";
+    int r = s->catalog->ops->meta_text_get(s->catalog, MGC_META_TREE_ID, pinned, sizeof(pinned));
 
-    if (s->catalog->ops->meta_text_get(s->catalog, MGC_META_TREE_ID, pinned, sizeof(pinned)) < 0)
+    if (r == -ENOENT)
         return s->catalog->ops->meta_text_set(s->catalog, MGC_META_TREE_ID, s->home.tree_id, err);
+    if (r < 0)
+        return mgc_err_set(err, r, "could not read from catalog '%s' which tree it belongs to",
+                           MGC_SHOW(s->conf->catalog.directory));
     if (strcmp(pinned, s->home.tree_id) == 0)
         return 0;
     (void)mgc_err_say(err, MGC_E_IDENTITY, "catalog '%s' belongs to another tree than '%s'",
@@ -266,7 +270,9 @@ int mgc_service_start(struct mgc_service *s, struct mgc_err *err)
         mgc_service_scan_stop(s);
         return r;
     }
+    (void)pthread_mutex_lock(&s->mutex);
     s->threads_started = true;
+    (void)pthread_mutex_unlock(&s->mutex);
     return 0;
 }
 

@@ -59,9 +59,12 @@ struct mgc_service {
     struct mgc_event *event_rows;
     size_t events_count, events_capacity;
 
+    bool threads_started; /* a verification has a thread to run in; always false offline */
+
     volatile bool stop_scan;
-    bool threads_started;
     pthread_t scan_thread, schedule_thread;
+    int64_t
+        rest_until_us; /* schedule thread: a run that could not even begin is tried again then */
 };
 
 /* events.c */
@@ -96,8 +99,10 @@ typedef int mgc_op_fn(struct mgc_service *s, const struct mgc_peer *peer, json_t
                       json_t **ret_ok, struct mgc_err *err);
 mgc_op_fn mgc_op_approve, mgc_op_run_begin, mgc_op_run_writers, mgc_op_run_orphans,
     mgc_op_run_findings, mgc_op_run_move, mgc_op_run_heal, mgc_op_run_prove, mgc_op_run_end;
-/* True while an operator froze moves and purges. */
+/* True while an operator froze moves and purges, or where that cannot be read. */
 bool mgc_service_on_hold(struct mgc_service *s, int64_t *ret_until_us);
+/* "<what> are on hold", with the way out.  Returns MGC_E_REFUSED. */
+int mgc_service_say_held(struct mgc_err *err, const char *what);
 /* Commits what the mount recorded. */
 MGC_MUST_CHECK int mgc_service_flush(struct mgc_service *s, struct mgc_err *err);
 /* "uid 33 pid 812 (nginx)"; out needs 80 bytes.  Returns out. */

@@ -266,6 +266,20 @@ static int read_into(struct mgc_conf *conf, struct mgc_conf_raw *raw, struct mgc
     return r;
 }
 
+/* Source and mount point as the kernel will know them. */
+static int follow_links(struct mgc_conf *conf, struct mgc_err *err)
+{
+    char **const paths[] = {&conf->filesystem.source, &conf->filesystem.mountpoint};
+
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        int r = *paths[i] != NULL ? mgc_conf_follow(paths[i]) : 0;
+
+        if (r < 0)
+            return mgc_err_set(err, r, "could not follow link '%s'", MGC_SHOW(*paths[i]));
+    }
+    return 0;
+}
+
 int mgc_conf_load(const char *path, struct mgc_conf **ret_conf, struct mgc_err *err)
 {
     struct mgc_conf *conf = calloc(1, sizeof(*conf));
@@ -287,6 +301,8 @@ int mgc_conf_load(const char *path, struct mgc_conf **ret_conf, struct mgc_err *
         r = read_into(conf, &raw, err);
     if (r == 0)
         r = mgc_conf_check(conf, &raw, err);
+    if (r == 0)
+        r = follow_links(conf, err);
     mgc_conf_raw_done(&raw);
     if (r < 0) {
         mgc_conf_free(conf);
@@ -332,6 +348,8 @@ int mgc_conf_default(const char *name, const char *source, const char *mountpoin
     if (r == 0)
         r = strcmp(source, "/") == 0 ? mgc_conf_fill_places(conf, err)
                                      : mgc_conf_check_tree(conf, NULL, err);
+    if (r == 0)
+        r = follow_links(conf, err);
     if (r < 0) {
         mgc_conf_free(conf);
         return r;
@@ -345,5 +363,7 @@ int mgc_conf_mount_at(struct mgc_conf *conf, const char *source, const char *mou
 {
     int r = set_tree(conf, source, mountpoint, err);
 
-    return r < 0 ? r : mgc_conf_check_tree(conf, NULL, err);
+    if (r == 0)
+        r = mgc_conf_check_tree(conf, NULL, err);
+    return r < 0 ? r : follow_links(conf, err);
 }

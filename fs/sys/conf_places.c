@@ -1,9 +1,40 @@
 /* conf_places.c -- catalog and log lie outside the media tree, links resolved (H13). */
 #include <limits.h>
 
+#include "fs/sys/conf_priv.h"
 #include "mediagcfs/bytes.h"
 #include "mediagcfs/conf.h"
 #include "mediagcfs/path.h"
+
+int mgc_conf_follow(char **path)
+{
+    char target[PATH_MAX], next[PATH_MAX];
+
+    /* Only the last component: links above it lead to the same mount point. */
+    for (int links = 0; links < 40; links++) {
+        ssize_t n = readlink(*path, target, sizeof(target) - 1);
+        const char *slash = strrchr(*path, '/');
+        char *copy;
+        int need;
+
+        if (n <= 0 || slash == NULL)
+            return 0; /* no link, or not to be told: it is used as it stands */
+        target[n] = '\0';
+        need = target[0] == '/'
+                   ? snprintf(next, sizeof(next), "%s", target)
+                   : snprintf(next, sizeof(next), "%.*s/%s", (int)(slash - *path), *path, target);
+        if (need < 0 || (size_t)need >= sizeof(next))
+            return -ENAMETOOLONG;
+        for (size_t end = strlen(next); end > 1 && next[end - 1] == '/'; end--)
+            next[end - 1] = '\0';
+        copy = strdup(next);
+        if (copy == NULL)
+            return -ENOMEM;
+        free(*path);
+        *path = copy;
+    }
+    return -ELOOP;
+}
 
 /* Resolves what exists of a path and keeps the rest as it stands. */
 static int resolve(const char *path, char *out)

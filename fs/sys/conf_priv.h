@@ -114,4 +114,10 @@ MGC_MUST_CHECK int mgc_conf_notice(struct mgc_conf *conf, const char *format, ..
 /* Absolute, without repeated or trailing slashes; -EINVAL (with a message) for anything else. */
 MGC_MUST_CHECK int mgc_conf_clean_path(const char *text, char **ret_path, struct mgc_err *err);
 
+/*
+ * Follows a path whose last component is a symlink: a mount lands on its target, and is found and
+ * unmounted there only.  0, -ENAMETOOLONG, -ELOOP or -ENOMEM; a path that is no link stays.
+ */
+MGC_MUST_CHECK int mgc_conf_follow(char **path);
+
 #endif

@@ -22,7 +22,6 @@
 #define MGC_MUST_CHECK __attribute__((warn_unused_result))
 #define MGC_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 #define MGC_NORETURN __attribute__((noreturn))
-#define MGC_UNUSED __attribute__((unused))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -10,8 +10,8 @@
  * Units    *_us: microseconds since 1970 UTC; 0 means unknown.  Paths: see path.h.
  * Errors   Negative codes; MGC_E_CORRUPT, MGC_E_VERSION at open.  ret_ only on success.
  * Crash    Each call that changes rows is one transaction, durable when it returns
- *          (synchronous=FULL; for see_dir see there), or is undone.  G6: losing any suffix of the
- * catalog never makes an entry collectable earlier: births are then "when first seen".
+ *          (synchronous=FULL; for see_dir see there), or is undone.  G6: losing any suffix of it
+ *          never makes an entry collectable earlier: births are then "when first seen".
  */
 #ifndef MEDIAGCFS_CATALOG_H
 #define MEDIAGCFS_CATALOG_H
@@ -342,6 +342,9 @@ MGC_MUST_CHECK int mgc_catalog_entry_path(struct mgc_catalog *c, int64_t dir_id,
                                           char *out, size_t out_bytes);
 /* The meta value, or `otherwise` when absent or unreadable. */
 int64_t mgc_catalog_meta(struct mgc_catalog *c, const char *key, int64_t otherwise);
+/* The same where the two differ: what cannot be read must not lift a rule (unknown means keep). */
+int64_t mgc_catalog_meta_or(struct mgc_catalog *c, const char *key, int64_t absent,
+                            int64_t unreadable);
 const char *mgc_run_result_name(enum mgc_run_result r);
 const char *mgc_held_reason_name(enum mgc_held_reason r);
 const char *mgc_held_state_name(enum mgc_held_state s);

@@ -48,8 +48,6 @@ struct mgc_server_spec {
 };
 MGC_MUST_CHECK int mgc_server_start(const struct mgc_server_spec *spec, struct mgc_server **ret,
                                     struct mgc_err *err);
-/* Serves one further connection (a socketpair end given to a child); takes fd. */
-MGC_MUST_CHECK int mgc_server_adopt(struct mgc_server *s, int fd, struct mgc_err *err);
 /* No new connections, running requests end, threads joined, socket removed. */
 void mgc_server_stop(struct mgc_server *s);
 
@@ -67,6 +65,8 @@ MGC_MUST_CHECK int mgc_client_call(struct mgc_client *c, json_t *request,
                                    json_t **ret_ok, struct mgc_err *err);
 void mgc_client_free(struct mgc_client *c);
 
+/* A JSON string of any bytes, lossy where they are not UTF-8; NULL: out of memory. */
+json_t *mgc_json_text(const char *text);
 /* Paths in JSON: "path" (lossy text) and, where it is not UTF-8, "path_hex". */
 void mgc_json_set_path(json_t *object, const char *path);
 /* Reads them back into out (MGC_PATH_BYTES_MAX + 1); -EINVAL when absent or malformed. */

@@ -36,6 +36,7 @@ enum mgc_event_kind {
     MGC_EVENT_SCAN,    /* a verification ended */
     MGC_EVENT_RECOVER, /* an unfinished move was settled at start */
     MGC_EVENT_CATALOG, /* catalog rebuilt or marked incomplete */
+    MGC_EVENT_APPROVE, /* an operator approved a refused run */
     MGC_EVENT_COUNT
 };
 const char *mgc_event_name(enum mgc_event_kind kind);

@@ -2,7 +2,9 @@
  * mountinfo.h -- what is mounted where.
  *
  * Role     Lets `mount`, `unmount`, `config check` and the watchdog tell a live mount of ours from
- * a dead one and from somebody else's. Layer    1. Threads  Any.
+ *          a dead one and from somebody else's.
+ * Layer    1.
+ * Threads  Any.
  */
 #ifndef MEDIAGCFS_MOUNTINFO_H
 #define MEDIAGCFS_MOUNTINFO_H

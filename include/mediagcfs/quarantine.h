@@ -62,7 +62,7 @@ struct mgc_candidate {
 };
 struct mgc_move_outcome {
     int code;        /* 0: held.  -ESTALE: changed since judged, -ENOENT: gone, MGC_E_BUSY: open,
-                        MGC_E_UNMOVABLE: kept; all three are no faults.  Else a fault. */
+                        MGC_E_UNMOVABLE: kept; all four are no faults.  Else a fault. */
     int64_t held_id; /* set when code is 0 */
     int64_t bytes;
     char why[192]; /* in words, for reports; empty when code is 0 */

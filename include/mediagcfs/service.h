@@ -9,12 +9,14 @@
  * Threads  mgc_service_handle(): any.
  *
  * Ops (fields -> result).  All answers have "v":1.
- *   hello                 -> version, pid, tree_id, directory, source, mountpoint, mounted
+ *   hello                 -> version, pid, tree_id, directory, source, mountpoint, mounted, user,
+ *                            group                ids of the reconciler's
  *   status                -> see DESIGN 9
  *   flush                 -> {}                    recorder and quarantine committed
- *   scan {everything}     -> entries, added, removed, changed, complete   (waits for its end)
+ *   scan {everything}     -> entries, added, removed, changed, directories, skipped, complete
+ *                            (waits for its end)
  *   approve {digest}                        -> {}  of the last run, refused; good for one run
- *   run.begin {apply, approve?}             -> run, t0_us, facts{...}, previous
+ *   run.begin {apply, approve?}             -> run, t0_us, facts{...}, previous, approved
  *   run.writers {run}                       -> inos:[..]    open for writing now
  *   run.orphans {run, ids:[..]}             -> {}
  *   run.findings {run, rows:[..]}           -> {}
@@ -24,8 +26,9 @@
  *   run.prove {run, ids:[..], t0_us}        -> {}
  *   run.end {run, run_row:{...}}            -> {}
  *   purge {ids:[..], first_us, second_us, now} -> outcomes:[code, ...]
- *   restore {id, to?}                       -> path
- *   hold {for_us?, reason?}, resume         -> until_us
+ *   restore {id, to?:{path|path_hex}}       -> {}
+ *   hold {for_us?, reason?}                 -> until_us
+ *   resume                                  -> {}
  *   stop {lazy?}                            -> {}  the daemon unmounts and ends after answering
  */
 #ifndef MEDIAGCFS_SERVICE_H

@@ -1,6 +1,7 @@
 """Bad input gets a clear error that names the thing and the remedy, and nothing is lost."""
 import errno
 import os
+import socket
 import sqlite3
 import subprocess
 
@@ -276,3 +277,35 @@ def test_a_full_media_disk_moves_and_restores(make):
     assert tree.reconcile("--apply")["moved"] == 1
     tree.run("quarantine", "restore", "orphan.txt")
     assert tree.files() == {"kept.txt": b"k", "orphan.txt": b"o" * 1000}
+
+
+def test_a_media_root_that_is_a_symlink(make):
+    tree = make()
+    link = os.path.join(tree.root, "link")
+    os.symlink("media", link)
+    tree.source = tree.mountpoint = link
+    tree.write_conf()
+    tree.mount()
+    assert tree.status()["mountpoint"] == os.path.join(tree.root, "media")
+    tree.write("a.txt", b"a")
+    tree.unmount()
+    assert not os.path.ismount(os.path.join(tree.root, "media"))
+    assert tree.files() == {"a.txt": b"a"}
+
+
+def test_a_daemon_that_does_not_say_whose_runs_are_leaves_nobody_root(make):
+    tree = make()
+    block, _ = mgc.command_source(tree.root)
+    tree.references.append(block)
+    tree.write_conf()
+    os.makedirs(tree.catalog)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.join(tree.catalog, "control.sock"))
+        listening.listen()
+        client = subprocess.Popen([mgc.CLI, "-c", tree.conf, "reconcile"], text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with listening.accept()[0] as daemon:
+            assert b"hello" in daemon.recv(4096)
+            daemon.sendall(b'{"ok":{}}\n')
+            _, said = client.communicate(timeout=30)
+    assert client.returncode == 1 and "which user" in said, said

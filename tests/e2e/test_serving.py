@@ -70,6 +70,33 @@ def test_the_schedule_starts_runs_and_purges(make):
     assert tree.held() == {}
 
 
+def test_a_run_that_cannot_begin_is_not_tried_every_second(make):
+    tree = make(reconcile={"every": "1s"})
+    block, _ = mgc.command_source(tree.root)
+    tree.references.append(block)
+    tree.write_conf()
+    tree.mount()
+    tree.write("a.txt")
+    os.chmod(tree.catalog, 0o700)  # what the reconciler's user wants to read, it cannot
+    mgc.wait_for(lambda: "mediagcfs: " in tree.daemon_log(), 20, "a run that could not begin")
+    time.sleep(4)
+    assert tree.daemon_log().count("mediagcfs: ") == 1, tree.daemon_log()
+
+
+def test_a_daemon_started_without_standard_descriptors(make):
+    """The source would be opened as descriptor 0, which the background gives to /dev/null."""
+    tree = make()
+    os.makedirs(tree.catalog)
+    done = subprocess.run(["/bin/sh", "-c", f"exec {mgc.DAEMON} -c {tree.conf} <&- >&- 2>&-"],
+                          timeout=60)
+    assert done.returncode == 0, tree.daemon_log()
+    tree.pids.append(tree.status()["pid"])
+    tree.write("d/a.txt", b"a")
+    tree.rows("scan")
+    assert tree.files() == {"d/a.txt": b"a"}
+    assert tree.status()["entries"] == 1
+
+
 def test_the_daemon_links_no_database_client():
     linked = subprocess.run(["ldd", mgc.DAEMON], check=True, capture_output=True, text=True).stdout
     assert "libpq" not in linked and "libsqlite3" in linked

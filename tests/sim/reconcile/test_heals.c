@@ -67,6 +67,18 @@ static void one_that_fails_does_not_stop_the_others(void **state)
     }
 }
 
+static void a_describing_run_says_what_is_needed_again(void **state)
+{
+    struct world *w = mentioned_again(3);
+
+    (void)state;
+    assert_code(w, world_run(w, false, NULL), 0);
+    assert_int_equal(w->report.run.healed, 0);
+    assert_true(world_said(w, "3 held files are mentioned again"));
+    assert_true(world_held(w, "docs/c1.jpg") > 0);
+    world_free(w);
+}
+
 static void what_came_back_by_itself_is_no_fault(void **state)
 {
     static const int codes[] = {-EEXIST, -ENOENT, -ESTALE};
@@ -116,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_that_fails_does_not_stop_the_others),
+        cmocka_unit_test(a_describing_run_says_what_is_needed_again),
         cmocka_unit_test(what_came_back_by_itself_is_no_fault),
         cmocka_unit_test(a_lost_connection_ends_the_run),
         cmocka_unit_test(many_faults_are_not_told_one_by_one),

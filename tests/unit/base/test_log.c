@@ -43,6 +43,7 @@ static void event_names_are_stable(void **state)
         [MGC_EVENT_MOUNT] = "mount",     [MGC_EVENT_UNMOUNT] = "unmount",
         [MGC_EVENT_BYPASS] = "bypass",   [MGC_EVENT_SCAN] = "scan",
         [MGC_EVENT_RECOVER] = "recover", [MGC_EVENT_CATALOG] = "catalog",
+        [MGC_EVENT_APPROVE] = "approve",
     };
     _Static_assert(ARRAY_SIZE(names) == MGC_EVENT_COUNT, "an event is missing");
 

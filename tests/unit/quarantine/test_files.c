@@ -510,6 +510,36 @@ static void a_held_file_follows_its_directory(void **state)
     assert_false(site_exists("docs"));
 }
 
+static int dir_path_fails(struct mgc_catalog *c, int64_t dir_id, char *out, size_t out_bytes)
+{
+    (void)c;
+    (void)dir_id;
+    (void)out;
+    (void)out_bytes;
+    return -EIO;
+}
+
+/* Not to where the directory was once: the application may have renamed it. */
+static void a_directory_that_cannot_be_told_keeps_the_file_held(void **state)
+{
+    const struct mgc_catalog_ops *real = S.catalog->ops;
+    struct mgc_catalog_ops failing = *real;
+    int64_t id = 0;
+
+    (void)state;
+    site_mkdir("docs");
+    site_file("docs/a", "1");
+    assert_int_equal(site_move("docs/a", &id), 0);
+    site_rename_dir("docs", "papers");
+    failing.dir_path = dir_path_fails;
+    S.catalog->ops = &failing;
+    assert_int_equal(mgc_quarantine_restore(S.q, id, NULL, false, "t", NULL), -EIO);
+    S.catalog->ops = real;
+    assert_false(site_exists("docs"));
+    assert_int_equal(mgc_quarantine_restore(S.q, id, NULL, false, "t", NULL), 0);
+    assert_read("papers/a", "1");
+}
+
 /* ---- purge ---- */
 
 static void purge_needs_its_proofs_and_takes_emptied_directories(void **state)
@@ -677,6 +707,7 @@ int main(void)
         SITE_TEST(a_path_taken_at_the_last_moment_wins),
         SITE_TEST(a_link_in_the_way_is_not_followed),
         SITE_TEST(a_held_file_follows_its_directory),
+        SITE_TEST(a_directory_that_cannot_be_told_keeps_the_file_held),
         SITE_TEST(purge_needs_its_proofs_and_takes_emptied_directories),
         SITE_TEST(purge_now_lifts_the_retention_and_not_the_proofs),
         SITE_TEST(a_pinned_file_is_not_purged),

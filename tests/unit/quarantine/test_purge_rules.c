@@ -140,6 +140,27 @@ static void what_holds_whatever_the_proofs(void **state)
         }
 }
 
+static int meta_get_fails(struct mgc_catalog *c, const char *key, int64_t *ret_value)
+{
+    (void)c;
+    (void)key;
+    (void)ret_value;
+    return -EIO;
+}
+
+/* H8: whether the clock stepped cannot be told, so no retention has ended. */
+static void an_unreadable_clock_floor_keeps(void **state)
+{
+    const struct mgc_catalog_ops ops = {.meta_get = meta_get_fails};
+    struct mgc_catalog catalog = {.ops = &ops};
+    const struct mgc_conf conf = {.quarantine = {.retention_us = DAY}};
+    const struct mgc_held held = held_as(MGC_REASON_ORPHAN);
+    struct mgc_purge_rules rules = mgc_purge_rules_of(&conf, &catalog, DUE);
+
+    (void)state;
+    assert_true(mgc_purge_due_us(&held, &rules) == INT64_MAX);
+}
+
 static void what_the_application_deleted_needs_no_proof(void **state)
 {
     struct mgc_held held = held_as(MGC_REASON_UNLINKED);
@@ -160,6 +181,7 @@ int main(void)
         cmocka_unit_test(a_clock_step_begins_the_retention_again),
         cmocka_unit_test(every_rule_refuses_at_its_edge),
         cmocka_unit_test(what_holds_whatever_the_proofs),
+        cmocka_unit_test(an_unreadable_clock_floor_keeps),
         cmocka_unit_test(what_the_application_deleted_needs_no_proof),
     };
 

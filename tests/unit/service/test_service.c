@@ -484,6 +484,177 @@ static void another_tree_under_the_catalog_is_refused(void **state)
     assert_int_equal(mgc_code_to_exit(MGC_E_IDENTITY), 3);
 }
 
+/* ---- a catalog that cannot be read or written in part ---- */
+
+static const struct mgc_catalog_ops *real_ops;
+static struct mgc_catalog_ops failing_ops;
+static const char *unreadable_key;
+
+static int meta_get_fails(struct mgc_catalog *c, const char *key, int64_t *ret_value)
+{
+    return strcmp(key, unreadable_key) == 0 ? -EIO : real_ops->meta_get(c, key, ret_value);
+}
+
+static int text_get_fails(struct mgc_catalog *c, const char *key, char *out, size_t out_bytes)
+{
+    return strcmp(key, unreadable_key) == 0 ? -EIO
+                                            : real_ops->meta_text_get(c, key, out, out_bytes);
+}
+
+static int forget_fails(struct mgc_catalog *c, const int64_t *ids, size_t count,
+                        struct mgc_err *err)
+{
+    (void)c;
+    (void)ids;
+    (void)count;
+    return mgc_err_set(err, -EIO, "could not forget");
+}
+
+static struct mgc_catalog_ops *take_over_catalog(void)
+{
+    struct mgc_catalog *c = mgc_service_catalog(F.service);
+
+    real_ops = c->ops;
+    failing_ops = *real_ops;
+    c->ops = &failing_ops;
+    return &failing_ops;
+}
+
+static bool fact(const char *name)
+{
+    json_t *ok = NULL;
+    bool answer;
+    int64_t run = begin(&root, false, "", &ok);
+
+    assert_true(run > 0);
+    answer = json_is_true(json_object_get(json_object_get(ok, "facts"), name));
+    json_decref(ok);
+    assert_int_equal(end(&root, run, MGC_RUN_DONE, ""), 0);
+    return answer;
+}
+
+/* What cannot be read lifts no rule. */
+static void an_unreadable_rule_holds(void **state)
+{
+    static const struct {
+        const char *key, *fact;
+    } rows[] = {
+        {MGC_META_HOLD_UNTIL, "held"},
+        {MGC_META_BYPASS, "bypass"},
+        {MGC_META_CLOCK_FLOOR, "clock_stepped"},
+        {MGC_META_CLOCK_OFFSET, "clock_stepped"},
+    };
+
+    (void)state;
+    take_over_catalog()->meta_get = meta_get_fails;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        unreadable_key = "";
+        if (fact(rows[i].fact))
+            fail_msg("%s without a reason", rows[i].fact);
+        unreadable_key = rows[i].key;
+        if (!fact(rows[i].fact))
+            fail_msg("%s is unreadable and says nothing", rows[i].key);
+    }
+    unreadable_key = MGC_META_HOLD_UNTIL;
+    assert_int_equal(call(&root, json_pack("{s:s,s:[]}", "op", "purge", "ids"), NULL),
+                     MGC_E_REFUSED);
+    assert_non_null(strstr(F.err.hint, "resume"));
+    /* Not taken for a new catalog, which has nothing to wait for. */
+    failing_ops.meta_text_get = text_get_fails;
+    unreadable_key = MGC_META_BOOT_ID;
+    assert_int_equal(begin(&root, false, "", NULL), -EIO);
+}
+
+static int take_id(void *arg, const struct mgc_entry *entry)
+{
+    json_t *row = arg;
+
+    (void)json_object_set_new(row, "id", json_integer(entry->id));
+    (void)json_object_set_new(row, "ino", json_integer((json_int_t)entry->file_id.ino));
+    (void)json_object_set_new(row, "stamp", json_integer(entry->file_id.stamp));
+    (void)json_object_set_new(row, "kind", json_integer((json_int_t)entry->file_id.kind));
+    return 0;
+}
+
+static json_t *candidate(const char *name, int64_t horizon_us)
+{
+    struct mgc_catalog *c = mgc_service_catalog(F.service);
+    json_t *row = json_pack("{s:s,s:I}", "path", name, "horizon_us", (json_int_t)horizon_us);
+
+    assert_int_equal(c->ops->entry_by_path(c, name, take_id, row), 0);
+    return row;
+}
+
+static json_t *move_two(int64_t run, int64_t horizon_us)
+{
+    return json_pack("{s:s,s:I,s:[o,o]}", "op", "run.move", "run", (json_int_t)run, "candidates",
+                     candidate("a", horizon_us), candidate("b", horizon_us));
+}
+
+/* The limits are on what moved, also where something else in the batch went wrong. */
+static void what_moved_counts_although_its_batch_failed(void **state)
+{
+    json_t *ok = NULL, *second;
+    int64_t run, t0;
+    int writer;
+
+    (void)state;
+    F.conf->reconcile.grace_us = 0;
+    F.conf->reconcile.max_files = 2;
+    make_file("a");
+    make_file("b");
+    run = begin(&root, true, "", &ok);
+    assert_true(run > 0);
+    t0 = json_integer_value(json_object_get(ok, "t0_us"));
+    json_decref(ok);
+    second = move_two(run, t0);
+    writer = openat(F.root_fd, "b", O_WRONLY | O_CLOEXEC);
+    take_over_catalog()->held_forget = forget_fails;
+    assert_int_equal(call(&root, move_two(run, t0), NULL), -EIO);
+    mgc_service_catalog(F.service)->ops = real_ops;
+    (void)close(writer);
+    assert_int_equal(faccessat(F.root_fd, "a", F_OK, 0), -1); /* it did move */
+    assert_int_equal(faccessat(F.root_fd, "b", F_OK, 0), 0);
+    assert_int_equal(call(&root, second, NULL), MGC_E_REFUSED);
+    assert_non_null(strstr(F.err.text, "at most 2 files"));
+}
+
+/* Until then nothing verifies, and two verifications at once would cross. */
+static void no_scan_before_the_tree_is_served(void **state)
+{
+    const struct mgc_service_spec spec = {.conf = F.conf, .os = &F.os, .root_fd = F.root_fd};
+
+    (void)state;
+    assert_int_equal(mgc_service_close(F.service, &F.err), 0);
+    F.service = NULL;
+    assert_int_equal(mgc_service_open(&spec, &F.service, &F.err), 0);
+    assert_int_equal(mgc_service_attach(F.service, NULL, &F.err), 0);
+    assert_int_equal(call(&root, op("scan"), NULL), MGC_E_INCOMPLETE);
+    assert_true(F.err.hint[0] != '\0');
+    assert_int_equal(mgc_service_start(F.service, &F.err), 0);
+    assert_int_equal(call(&root, op("scan"), NULL), 0);
+}
+
+/* A daemon that cannot say who the reconciler is would have it stay root. */
+static void places_that_are_not_utf8_are_answered_too(void **state)
+{
+    static const char *const ops[] = {"hello", "status"};
+
+    (void)state;
+    free(F.conf->filesystem.source);
+    F.conf->filesystem.source = strdup("/srv/m\xe9"
+                                       "dia");
+    for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+        json_t *ok = NULL;
+
+        assert_int_equal(call(&root, op(ops[i]), &ok), 0);
+        assert_true(json_is_string(json_object_get(ok, "source")));
+        if (i == 0)
+            assert_int_equal(json_integer_value(json_object_get(ok, "user")), 33);
+        json_decref(ok);
+    }
+}
+
 static void ids_are_not_spent_by_restarts(void **state)
 {
     int64_t before, after;
@@ -517,6 +688,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_older_copy_of_the_catalog_restarts_every_wait, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(another_tree_under_the_catalog_is_refused, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(an_unreadable_rule_holds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_moved_counts_although_its_batch_failed, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(no_scan_before_the_tree_is_served, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(places_that_are_not_utf8_are_answered_too, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(ids_are_not_spent_by_restarts, set_up, tear_down),
     };
