@@ -154,6 +154,9 @@ int mgc_cli_become(uid_t uid, gid_t gid, struct mgc_err *err)
 {
     if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         return mgc_err_set(err, -errno, "could not become uid %u", (unsigned)uid);
+    if (setresuid(uid, 0, uid) == 0) /* ids changed, capabilities did not: still as good as root */
+        return mgc_err_say(err, -EPERM, "could not become uid %u: the rights of root stay with us",
+                           (unsigned)uid);
     adopt_home(uid);
     return 0;
 }

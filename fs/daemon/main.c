@@ -210,6 +210,7 @@ static int serve(struct daemon *d)
         r = mgc_mount_run(d->mount, &err);
     if (r < 0)
         mgc_log_failure("mount", &err);
+    mgc_service_stop(d->service);
     mgc_server_stop(d->server);
     end_signal_loop(d);
     mgc_mount_close(d->mount);

@@ -86,11 +86,7 @@ int mgc_service_scan_start(struct mgc_service *s, struct mgc_err *err)
 
 void mgc_service_scan_stop(struct mgc_service *s)
 {
-    s->stop_scan = true;
-    (void)pthread_mutex_lock(&s->mutex);
-    s->stopping = true;
-    (void)pthread_cond_broadcast(&s->changed_cond);
-    (void)pthread_mutex_unlock(&s->mutex);
+    mgc_service_stop(s);
     (void)pthread_join(s->scan_thread, NULL);
 }
 

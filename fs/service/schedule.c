@@ -186,9 +186,6 @@ int mgc_service_schedule_start(struct mgc_service *s, struct mgc_err *err)
 
 void mgc_service_schedule_stop(struct mgc_service *s)
 {
-    (void)pthread_mutex_lock(&s->mutex);
-    s->stopping = true;
-    (void)pthread_cond_broadcast(&s->changed_cond);
-    (void)pthread_mutex_unlock(&s->mutex);
+    mgc_service_stop(s);
     (void)pthread_join(s->schedule_thread, NULL);
 }

@@ -166,6 +166,9 @@ static int open_all(struct mgc_service *s, struct mgc_err *err)
     if (s->events_fd < 0)
         return mgc_err_set(err, -errno, "could not open log file '%s'",
                            MGC_SHOW(s->conf->log.file));
+    if (geteuid() == 0 && fchown(s->events_fd, (uid_t)-1, s->user_gid) < 0)
+        return mgc_err_set(err, -errno, "could not give log file '%s' to its group",
+                           MGC_SHOW(s->conf->log.file));
     r = mgc_service_clock(s, true, err);
     if (r == 0)
         r = mgc_service_generation(s, err);
@@ -291,6 +294,17 @@ static int finish(struct mgc_service *s, struct mgc_err *err)
     if (r == 0)
         r = s->catalog->ops->meta_set(s->catalog, MGC_META_CLEAN, 1, err);
     return r;
+}
+
+void mgc_service_stop(struct mgc_service *s)
+{
+    if (s == NULL)
+        return;
+    s->stop_scan = true;
+    (void)pthread_mutex_lock(&s->mutex);
+    s->stopping = true;
+    (void)pthread_cond_broadcast(&s->changed_cond);
+    (void)pthread_mutex_unlock(&s->mutex);
 }
 
 int mgc_service_close(struct mgc_service *s, struct mgc_err *err)

@@ -14,9 +14,11 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -147,6 +149,17 @@ static int become(const struct plan *plan)
     return r == 0 ? 0 : -1;
 }
 
+/* The daemon's threads keep their capabilities when they change ids; whoever gives up root does
+ * not.
+ */
+static void reset_securebits(void)
+{
+    int bits = prctl(PR_GET_SECUREBITS);
+
+    if (bits > 0 && (bits & SECBIT_NO_SETUID_FIXUP) != 0)
+        (void)prctl(PR_SET_SECUREBITS, (unsigned long)(bits & ~SECBIT_NO_SETUID_FIXUP));
+}
+
 static void reset_signals(void)
 {
     struct sigaction plain = {.sa_handler = SIG_DFL};
@@ -166,6 +179,7 @@ static MGC_NORETURN void child(const struct plan *plan)
 
     (void)setpgid(0, 0);
     (void)umask(022);
+    reset_securebits();
     reset_signals();
     if (dup2(plan->null_fd, 0) < 0 || dup2(plan->out_fd, 1) < 0)
         goto failed;

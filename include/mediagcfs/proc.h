@@ -31,7 +31,8 @@ struct mgc_proc_spec {
     int pass_fd;      /* -1, or a descriptor that becomes the child's descriptor 3 */
 };
 
-/* Starts the child in its own process group, umask 022, stdin from /dev/null, signals reset. */
+/* Starts the child in its own process group, umask 022, stdin from /dev/null, signals reset, its
+ * capabilities to go with root. */
 MGC_MUST_CHECK int mgc_proc_start(struct mgc_proc *p, const struct mgc_proc_spec *spec,
                                   struct mgc_err *err);
 /*

@@ -71,6 +71,9 @@ MGC_MUST_CHECK int mgc_service_start(struct mgc_service *s, struct mgc_err *err)
 int mgc_service_handle(void *arg, const struct mgc_peer *peer, json_t *request, mgc_row_fn *row,
                        void *row_arg, json_t **ret_ok, struct mgc_err *err);
 void mgc_service_gone(void *arg, const struct mgc_peer *peer);
+/* The end is near: a verification stops, and a request that waits for one is answered.  NULL is a
+ * no-op.  Before mgc_server_stop(), which waits for requests. */
+void mgc_service_stop(struct mgc_service *s);
 /* Ends verification and schedule, commits everything, marks the catalog clean, closes. */
 int mgc_service_close(struct mgc_service *s, struct mgc_err *err);
 

@@ -71,16 +71,43 @@ def test_the_schedule_starts_runs_and_purges(make):
 
 
 def test_a_run_that_cannot_begin_is_not_tried_every_second(make):
-    tree = make(reconcile={"every": "1s"})
-    block, _ = mgc.command_source(tree.root)
+    tree = make(reconcile={"every": "5s"})
+    block, _ = mgc.command_source(tree.root, ["a.txt"])
     tree.references.append(block)
     tree.write_conf()
     tree.mount()
     tree.write("a.txt")
-    os.chmod(tree.catalog, 0o700)  # what the reconciler's user wants to read, it cannot
-    mgc.wait_for(lambda: "mediagcfs: " in tree.daemon_log(), 20, "a run that could not begin")
+    mgc.wait_for(lambda: tree.status()["last_run"], 20, "a first run")
+    os.chmod(tree.catalog, 0o700)  # the reconciler's user cannot reach the daemon any more
+    mgc.wait_for(lambda: "could not reach" in tree.daemon_log(), 20, "a run that could not begin")
     time.sleep(4)
-    assert tree.daemon_log().count("mediagcfs: ") == 1, tree.daemon_log()
+    assert tree.daemon_log().count("could not reach") == 1, tree.daemon_log()
+
+
+def test_a_scheduled_run_has_no_capabilities(make):
+    """The daemon's threads keep theirs when they change ids; a child that gives up root must not."""
+    tree = make(reconcile={"every": "1s"})
+    script, told = os.path.join(tree.root, "list.sh"), os.path.join(tree.root, "told")
+    with open(script, "w", encoding="utf-8") as f:
+        f.write(f"""p=$PPID
+while [ "$p" -gt 1 ] && [ "$(cat /proc/$p/comm)" != mediagcfs ]; do
+    p=$(awk '/^PPid/ {{ print $2 }}' /proc/$p/status)
+done
+awk '/^(Uid|CapPrm|CapEff)/ {{ print $1, $2 }}' /proc/$p/status > {told}.new
+mv {told}.new {told}/caps
+echo a.txt
+""")
+    os.mkdir(told)
+    os.chmod(tree.root, 0o777)
+    os.chmod(told, 0o777)
+    tree.references.append(f'references list {{ type = command  command = "sh {script}" }}')
+    tree.write_conf()
+    tree.mount()
+    tree.write("a.txt")
+    mgc.wait_for(lambda: os.path.exists(f"{told}/caps"), 20, "a scheduled run")
+    with open(f"{told}/caps", encoding="utf-8") as f:
+        assert dict(line.split() for line in f) == {
+            "Uid:": str(mgc.WWW), "CapPrm:": "0" * 16, "CapEff:": "0" * 16}
 
 
 def test_a_daemon_started_without_standard_descriptors(make):
@@ -118,3 +145,8 @@ def test_an_open_writer_makes_a_file_open_not_a_candidate(make):
     run = tree.reconcile("--apply")
     assert (run["open"], run["moved"]) == (0, 1), run
     assert tree.files() == {"kept.txt": b"x"}
+
+
+def test_the_log_is_readable_by_the_reconcilers_group(tree):
+    tree.rows("hold", "--for", "1h")
+    mgc.as_user(mgc.WWW, lambda: open(os.path.join(tree.catalog, "events.jsonl"), "rb").close())

@@ -186,7 +186,7 @@ static json_t *move_request(int64_t run, size_t count, int64_t horizon_us)
 
         (void)snprintf(name, sizeof(name), "f%zu", i);
         (void)json_array_append_new(array, json_pack("{s:I,s:s,s:I,s:I,s:i,s:I}", "id",
-                                                     (json_int_t)(i + 2), "path", name, "ino",
+                                                     (json_int_t)i + 2, "path", name, "ino",
                                                      (json_int_t)1, "stamp", (json_int_t)1, "kind",
                                                      1, "horizon_us", (json_int_t)horizon_us));
     }
