@@ -1,6 +1,7 @@
 """Commands, help, exit statuses, and the documents that describe them."""
 import json
 import os
+import pty
 import re
 import subprocess
 
@@ -128,3 +129,26 @@ def test_children_of_the_schedule_do_not_name_the_configuration(make):
 
     lines = mgc.wait_for(scheduled, 30, "a scheduled run")
     assert all(tree.conf.encode() not in line for line in lines)
+
+
+def test_progress_is_for_terminals_only(make):
+    tree = make(references=['references list { type = command  command = "sleep 1; echo a.txt" }'])
+    tree.mount()
+    tree.write("a.txt")
+    tree.verified()
+    shown = b""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(mgc.CLI, [mgc.CLI, "-c", tree.conf, "reconcile"])
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert b"\rreferences: " in shown.replace(b"\x1b[K", b""), shown
+    assert "\r" not in tree.run("reconcile").stderr
