@@ -1,6 +1,7 @@
 """A Django site on a media tree: the process that uploads and deletes, and its database."""
 import json
 import os
+import shutil
 import subprocess
 
 import mgc
@@ -21,17 +22,22 @@ class SiteOf:
                  else f'type = sqlite  database = "{self.database}"')
         self.tree.references.append(f"references app {{ {block} }}")
         self.tree.write_conf()
+        # The checkout may lie where the web user cannot read.
+        self.code = os.path.join(root, "site")
+        shutil.copytree(mgc.TRIAL, self.code)
+        shutil.copy(os.path.join(os.path.dirname(__file__), "drive.py"), self.code)
+        subprocess.run(["chmod", "-R", "a+rX", self.code], check=True)
         self.first = self.process()
 
     def process(self):
         """A further web process; each has its own database connection."""
-        env = dict(os.environ, TRIAL_ROOT=self.tree.root, TRIAL_CODE=mgc.TRIAL,
+        env = dict(os.environ, TRIAL_ROOT=self.tree.root, TRIAL_CODE=self.code,
                    PYTHONDONTWRITEBYTECODE="1")
         env.pop("TRIAL_PG", None)
         if self.pg:
             env["TRIAL_PG"] = self.pg
         one = subprocess.Popen(
-            [mgc.PYTHON, os.path.join(os.path.dirname(__file__), "drive.py")],
+            [mgc.PYTHON, os.path.join(self.code, "drive.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env, cwd="/",
             user=mgc.WWW, group=mgc.WWW, extra_groups=[], umask=0o022)
         self.processes.append(one)
